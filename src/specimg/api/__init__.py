@@ -1,0 +1,1 @@
+"""HTTP, thin: our own protocol."""

@@ -1,0 +1,1 @@
+"""Where a sample is: affines, grids and radar geolocation. Knows no files and no pixels."""

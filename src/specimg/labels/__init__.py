@@ -1,0 +1,1 @@
+"""What people and models assert: ontologies, segmentations, shapes, as append-only versions."""

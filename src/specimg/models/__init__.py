@@ -1,0 +1,1 @@
+"""A proposal from pixels and prompts. A model never writes a label."""

@@ -1,0 +1,1 @@
+"""A plane as seen: window, dB, colour map, encode."""

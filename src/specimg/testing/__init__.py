@@ -1,0 +1,1 @@
+"""Phantoms and contracts for plug-in authors, and for ourselves."""
