@@ -14,7 +14,7 @@ from typing import NewType, TypeAlias
 import rfc8785
 
 Digest = NewType("Digest", str)
-JSON: TypeAlias = "None | bool | int | float | str | Sequence[JSON] | Mapping[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
 _PATTERN = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -26,7 +26,7 @@ def digest(data: bytes | bytearray | memoryview) -> Digest:
 
 def canonical(value: JSON) -> bytes:
     """RFC 8785 bytes of a JSON value. Integers of 2**53 and above and NaN are refused: send them as strings."""
-    return rfc8785.dumps(value)  # type: ignore[arg-type]
+    return rfc8785.dumps(value)
 
 
 def digest_json(value: JSON) -> Digest:

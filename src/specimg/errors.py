@@ -106,9 +106,7 @@ class VersionConflict(Conflict):
         shapes: tuple[str, ...] = (),
         voxels: int = 0,
     ) -> None:
-        super().__init__(
-            f"the edit was drawn on version {base}; version {current} has changed the same place since"
-        )
+        super().__init__(f"the edit was drawn on version {base}; version {current} has changed the same place since")
         self.base = base
         self.current = current
         self.boxes = boxes

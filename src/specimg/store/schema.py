@@ -196,8 +196,12 @@ shape_version = Table(
     Column("last_version", Integer),  # last version in which it is visible; null: still
     Column("digest", Text, nullable=False),  # of the canonical JSON of ``shape``
     Column("shape", JSON, nullable=False),
-    Column("z0", Float), Column("y0", Float), Column("x0", Float),
-    Column("z1", Float), Column("y1", Float), Column("x1", Float),
+    Column("z0", Float),
+    Column("y0", Float),
+    Column("x0", Float),
+    Column("z1", Float),
+    Column("y1", Float),
+    Column("x1", Float),
 )
 Index("ix_shape_version_last", shape_version.c.segmentation_id, shape_version.c.last_version)
 

@@ -157,7 +157,9 @@ class Connection:
         """Close the database handle."""
         self.handle.close()
 
-    def create_function(self, name: str, arity: int, function: Callable[..., Any], *, deterministic: bool = False) -> None:
+    def create_function(
+        self, name: str, arity: int, function: Callable[..., Any], *, deterministic: bool = False
+    ) -> None:
         """Register a scalar function (SQLAlchemy adds ``regexp``)."""
         self.handle.create_scalar_function(name, function, arity, deterministic=deterministic)
 
