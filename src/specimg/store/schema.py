@@ -2,7 +2,8 @@
 
 Times are RFC 3339 UTC text with microseconds (``2026-11-21T10:15:00.000000Z``): readable by the offline verifier without
 a driver's opinion on dates. Rows of ``edit``, ``chunk_version``, ``shape_version`` (but for ``last_version``), ``entry``
-and ``checkpoint`` are never updated or deleted; triggers stop accidents, the log shows intent.
+and ``checkpoint`` are never updated or deleted; triggers stop accidents, the log shows intent. Free words of people live
+in ``private_value`` and can be erased: everything else holds only a salted commitment to them.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ edit = Table(
     Column("actor_id", Text, nullable=False),
     Column("tool", Text, nullable=False),
     Column("params", JSON, nullable=False),
-    Column("reason", Text),
+    Column("reason", Text),  # commitment to the words in private_value
     Column("voxels", Integer, nullable=False),  # how many changed
     Column("box", JSON),  # [[z, y, x], [z, y, x]] start and stop of what changed, or null
     Column("request_id", Text),  # idempotency: the client's own id of this edit
@@ -226,8 +227,17 @@ proposal = Table(
 outbox = Table(
     "outbox",
     metadata,
-    Column("id", Text, primary_key=True),  # UUIDv7 of the entry
+    Column("position", Integer, primary_key=True),  # rowid: the order in which transactions wrote them
+    Column("id", Text, nullable=False, unique=True),  # UUIDv7 of the entry
     Column("leaf", LargeBinary, nullable=False),  # exact RFC 8785 bytes
+)
+
+private_value = Table(
+    "private_value",
+    metadata,
+    Column("commitment", Text, primary_key=True),  # sha256(0x02 | salt | value), the only trace in leaves and edits
+    Column("salt", LargeBinary, nullable=False),
+    Column("value", Text, nullable=False),  # a person's words; the one table whose rows may be erased
 )
 
 entry = Table(
