@@ -187,7 +187,7 @@ chunk_version = Table(
     Column("blob", ForeignKey("blob.digest")),  # null: all background again
 )
 Index("ix_chunk_version_version", chunk_version.c.segmentation_id, chunk_version.c.version)
-Index("ix_chunk_version_blob", chunk_version.c.blob)  # whether a blob belongs to a segmentation: asked before it is served
+Index("ix_chunk_version_blob", chunk_version.c.blob, chunk_version.c.segmentation_id)  # does this blob belong to it?
 
 shape_version = Table(
     "shape_version",
