@@ -10,6 +10,7 @@
     ├── Conflict                the state moved on                                                409
     │   └── VersionConflict     an edit meets other edits on the same voxels or shapes            409
     ├── Cancelled               the caller no longer wants the answer                             409
+    ├── TooManyAttempts         passwords are being tried too fast                                429
     ├── TooBusy                 a queue is full or a time limit passed                            503
     └── StoreError              our own disk or database is not as it must be                     500
 
@@ -20,6 +21,7 @@ stack trace: they travel to clients as they are.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 
 class SpecimgError(Exception):
@@ -118,6 +120,16 @@ class Cancelled(SpecimgError):
     """The caller took the request back."""
 
     code = "cancelled"
+
+
+class TooManyAttempts(SpecimgError):
+    """Wait before the next try. ``seconds`` says how long."""
+
+    code = "too-many-attempts"
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = max(1, ceil(seconds))
+        super().__init__(f"too many attempts: try again in {self.seconds} s")
 
 
 class TooBusy(SpecimgError):
