@@ -11,6 +11,7 @@
     │   └── VersionConflict     an edit meets other edits on the same voxels or shapes            409
     ├── Cancelled               the caller no longer wants the answer                             409
     ├── TooManyAttempts         passwords are being tried too fast                                429
+    ├── ModelFailed             a model broke down; the labels are untouched                      500
     ├── TooBusy                 a queue is full or a time limit passed                            503
     └── StoreError              our own disk or database is not as it must be                     500
 
@@ -130,6 +131,12 @@ class TooManyAttempts(SpecimgError):
     def __init__(self, seconds: float) -> None:
         self.seconds = max(1, ceil(seconds))
         super().__init__(f"too many attempts: try again in {self.seconds} s")
+
+
+class ModelFailed(SpecimgError):
+    """A model raised, or its process died. Nothing was written; the same prompts may be sent again."""
+
+    code = "model-failed"
 
 
 class TooBusy(SpecimgError):
