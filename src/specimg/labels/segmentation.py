@@ -150,7 +150,7 @@ def load(connection: Connection, segmentation_id: str) -> Segmentation:
     """Raises ``NotFound``."""
     row = connection.execute(_SEGMENTATION.where(schema.segmentation.c.id == segmentation_id)).first()
     if row is None:
-        raise NotFound("there is no such segmentation")
+        raise NotFound("there is nothing here by that name")  # as access.require says it to outsiders
     return _segmentation(row)
 
 

@@ -97,8 +97,8 @@ def apply(
     ``request_id`` was used for another request, ``InvalidInput`` if it leaves the grid or names a shape that is not
     there. The same request again answers as the first time. An edit that changes nothing still is a version: it was done.
     """
-    act = _Act(edit.base, edit.tool, edit.params, edit.reason, edit.request_id, edit.request_digest(actor.id))
-    if (done := _repeat(connection, segmentation, act)) is not None:
+    act = _edit_act(edit, actor)
+    if (done := repeat_of(connection, segmentation, act.request_id, act.request_digest)) is not None:
         return done
     _require_base(segmentation, edit.base)
     if not edit.voxels and not edit.shapes:
@@ -134,7 +134,7 @@ def revert(
     Raises ``VersionConflict`` if any of it was changed again since. ``base`` is the version the person saw.
     """
     act = _inverse_act("revert", actor, base, version, None, request_id)
-    if (done := _repeat(connection, segmentation, act)) is not None:
+    if (done := repeat_of(connection, segmentation, act.request_id, act.request_digest)) is not None:
         return done
     _require_base(segmentation, base)
     if not 1 <= version <= base:
@@ -173,7 +173,7 @@ def restore(
     raises ``VersionConflict`` where it does.
     """
     act = _inverse_act("restore", actor, base, version, reason, request_id)
-    if (done := _repeat(connection, segmentation, act)) is not None:
+    if (done := repeat_of(connection, segmentation, act.request_id, act.request_digest)) is not None:
         return done
     _require_base(segmentation, base)
     if not 0 <= version <= base:
@@ -219,6 +219,49 @@ def edit_digest(
             "shapes": [list(pair) for pair in sorted(shapes.items())],
         }
     )
+
+
+def repeat_of(
+    connection: Connection, segmentation: Segmentation, request_id: str | None, request: Digest
+) -> Applied | None:
+    """What was answered to this very request before; ``None`` if it is new.
+
+    Raises ``Conflict`` if the id was used for another request.
+    """
+    if request_id is None:
+        return None
+    row = connection.execute(
+        select(schema.edit).where(
+            schema.edit.c.segmentation_id == segmentation.id, schema.edit.c.request_id == request_id
+        )
+    ).first()
+    if row is None:
+        return None
+    if row.request_digest != request:
+        raise Conflict("this request_id was used for another request; use a new one for each act")
+    previous = connection.execute(
+        select(schema.edit.c.digest).where(
+            schema.edit.c.segmentation_id == segmentation.id, schema.edit.c.version == row.version - 1
+        )
+    ).scalar()
+    return Applied(
+        segmentation_id=segmentation.id,
+        version=row.version,
+        base=row.base,
+        digest=Digest(row.digest),
+        previous_digest=Digest(previous) if previous is not None else first_digest(segmentation.id),
+        entry_id=row.entry_id,
+        voxels=row.voxels,
+        box=to_box(row.box),
+        chunks=written_by(connection, segmentation.id, row.version),
+        shapes=shape_store.shapes_of_edit(connection, segmentation.id, row.version),
+        repeated=True,
+    )
+
+
+def inverse_request(tool: str, actor: Actor, base: int, version: int) -> Digest:
+    """What makes two reverts or restores the same request."""
+    return digest_json({"actor": actor.id, "act": tool, "base": base, "version": version})
 
 
 def _commit(
@@ -399,10 +442,13 @@ def _base_and_head(chunks: Chunks, index: Index, base: int, head: int) -> tuple[
     return (latest if latest.since <= base else chunks.at(index, base)), latest
 
 
+def _edit_act(edit: Edit, actor: Actor) -> _Act:
+    return _Act(edit.base, edit.tool, edit.params, edit.reason, edit.request_id, edit.request_digest(actor.id))
+
+
 def _inverse_act(tool: str, actor: Actor, base: int, version: int, reason: str | None, request_id: str | None) -> _Act:
     require_reason(reason)
-    request = digest_json({"actor": actor.id, "act": tool, "base": base, "version": version})
-    return _Act(base, tool, {"version": version}, reason, request_id, request)
+    return _Act(base, tool, {"version": version}, reason, request_id, inverse_request(tool, actor, base, version))
 
 
 def _require_base(segmentation: Segmentation, base: int) -> None:
@@ -410,39 +456,6 @@ def _require_base(segmentation: Segmentation, base: int) -> None:
         raise InvalidInput(
             f"base {base} is not a version of this segmentation: it has 0 to {segmentation.head}", field="base"
         )
-
-
-def _repeat(connection: Connection, segmentation: Segmentation, act: _Act) -> Applied | None:
-    """The answer to a request that was already done."""
-    if act.request_id is None:
-        return None
-    row = connection.execute(
-        select(schema.edit).where(
-            schema.edit.c.segmentation_id == segmentation.id, schema.edit.c.request_id == act.request_id
-        )
-    ).first()
-    if row is None:
-        return None
-    if row.request_digest != act.request_digest:
-        raise Conflict("this request_id was used for another request; use a new one for each act")
-    previous = connection.execute(
-        select(schema.edit.c.digest).where(
-            schema.edit.c.segmentation_id == segmentation.id, schema.edit.c.version == row.version - 1
-        )
-    ).scalar()
-    return Applied(
-        segmentation_id=segmentation.id,
-        version=row.version,
-        base=row.base,
-        digest=Digest(row.digest),
-        previous_digest=Digest(previous) if previous is not None else first_digest(segmentation.id),
-        entry_id=row.entry_id,
-        voxels=row.voxels,
-        box=to_box(row.box),
-        chunks=written_by(connection, segmentation.id, row.version),
-        shapes=shape_store.shapes_of_edit(connection, segmentation.id, row.version),
-        repeated=True,
-    )
 
 
 def _around(box: Box | None, start: Index, inside: tuple[slice, slice, slice]) -> Box:
