@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from math import isfinite
@@ -23,7 +23,7 @@ from typing import Any, Literal, Protocol, TypeAlias, cast, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from specimg.digest import JSON, Digest, digest, digest_json
+from specimg.digest import JSON, Digest, digest, digest_json, parse_digest
 from specimg.errors import Cancelled, InvalidInput
 from specimg.geometry.grid import Grid
 
@@ -74,6 +74,24 @@ class Card:
             "outputs": self.outputs,
             "intended_use": self.intended_use,
         }
+
+    @classmethod
+    def from_json(cls, value: Any) -> Card:
+        """From ``to_json``; raises ``InvalidInput``."""
+        try:
+            return cls(
+                id=str(value["id"]),
+                name=str(value["name"]),
+                version=str(value["version"]),
+                digest=parse_digest(str(value["digest"])),
+                licence=str(value["licence"]),
+                dims=cast(Any, tuple(int(d) for d in value["dims"])),
+                prompts=cast(Any, tuple(str(k) for k in value["prompts"])),
+                outputs="binary",
+                intended_use=str(value["intended_use"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput("this is not a model card", field="card") from error
 
 
 def source_digest(files: Sequence[str | Path], libraries: Sequence[str]) -> Digest:
@@ -398,8 +416,3 @@ def _block_mean(values: npt.NDArray[np.float32], axis: int, size: int) -> npt.ND
     shape = [1, 1, 1]
     shape[axis] = counts.size
     return np.asarray(totals / counts.reshape(shape), dtype=np.float32)
-
-
-def cards(models: Mapping[str, Model]) -> list[Card]:
-    """The cards of models, in the order of their ids."""
-    return sorted((model.card for model in models.values()), key=lambda card: card.id)
