@@ -1,0 +1,81 @@
+/** GLSL of the plane painter. One program per kind of sample texture. */
+
+export type SamplerKind = "int" | "uint" | "float";
+
+const SAMPLER: Readonly<Record<SamplerKind, string>> = { int: "isampler2D", uint: "usampler2D", float: "sampler2D" };
+
+/** One triangle that covers the pane. */
+export const VERTEX = `#version 300 es
+void main() {
+  vec2 corner = vec2((gl_VertexID << 1) & 2, gl_VertexID & 2);
+  gl_Position = vec4(corner * 2.0 - 1.0, 0.0, 1.0);
+}`;
+
+/**
+ * `samples` holds stored values of a region of one plane. A pane pixel p (device pixels, y down) lies on the sample
+ * `pixelToSample * (p, 1)`. Values are rescaled, windowed and coloured here, so a new window costs a draw and no request.
+ */
+export function fragment(kind: SamplerKind): string {
+  return `#version 300 es
+precision highp float;
+precision highp int;
+precision highp isampler2D;
+precision highp usampler2D;
+uniform ${SAMPLER[kind]} samples;
+uniform usampler2D labels;
+uniform usampler2D proposal;
+uniform sampler2D colors;
+uniform sampler2D ramp;
+uniform mat3x2 pixelToSample;
+uniform ivec2 size;
+uniform vec4 bounds;        // first and last sample of the whole plane, in this region's coordinates, with half a sample
+uniform vec2 rescale;       // slope, intercept
+uniform vec2 window;        // scale, offset
+uniform float paneHeight;
+uniform float outline;      // device pixels; 0: none
+uniform float opacity;
+uniform bool smoothly;
+uniform bool hasLabels;
+uniform bool hasProposal;
+out vec4 color;
+
+ivec2 inside(ivec2 p) { return clamp(p, ivec2(0), size - 1); }
+float value(ivec2 p) { return float(texelFetch(samples, inside(p), 0).r) * rescale.x + rescale.y; }
+uint labelAt(vec2 pixel) { return texelFetch(labels, inside(ivec2(floor(pixelToSample * vec3(pixel, 1.0) + 0.5))), 0).r; }
+uint proposedAt(vec2 pixel) { return texelFetch(proposal, inside(ivec2(floor(pixelToSample * vec3(pixel, 1.0) + 0.5))), 0).r; }
+vec4 colorOf(uint label) { return texelFetch(colors, ivec2(int(label) & 255, int(label) >> 8), 0); }
+
+void main() {
+  vec2 pixel = vec2(gl_FragCoord.x, paneHeight - gl_FragCoord.y);
+  vec2 at = pixelToSample * vec3(pixel, 1.0);
+  if (any(lessThan(at, bounds.xy)) || any(greaterThanEqual(at, bounds.zw))) { color = vec4(0.0, 0.0, 0.0, 1.0); return; }
+  float real;
+  if (smoothly) {
+    vec2 low = floor(at);
+    vec2 part = at - low;
+    ivec2 p = ivec2(low);
+    real = mix(mix(value(p), value(p + ivec2(1, 0)), part.x), mix(value(p + ivec2(0, 1)), value(p + ivec2(1, 1)), part.x), part.y);
+  } else {
+    real = value(ivec2(floor(at + 0.5)));
+  }
+  float grey = real == real ? clamp(real * window.x + window.y, 0.0, 1.0) : 0.0;
+  vec3 shade = texelFetch(ramp, ivec2(int(grey * 255.0 + 0.5), 0), 0).rgb;
+  if (hasLabels) {
+    uint label = labelAt(pixel);
+    vec4 paint = colorOf(label);
+    bool edge = outline > 0.0 && (labelAt(pixel + vec2(outline, 0.0)) != label || labelAt(pixel - vec2(outline, 0.0)) != label
+      || labelAt(pixel + vec2(0.0, outline)) != label || labelAt(pixel - vec2(0.0, outline)) != label);
+    if (label != 0u && paint.a > 0.0) { shade = mix(shade, paint.rgb, edge ? 0.95 : opacity); }
+  }
+  if (hasProposal) {
+    uint here = proposedAt(pixel);
+    float w = max(1.0, outline);
+    bool edge = proposedAt(pixel + vec2(w, 0.0)) != here || proposedAt(pixel - vec2(w, 0.0)) != here
+      || proposedAt(pixel + vec2(0.0, w)) != here || proposedAt(pixel - vec2(0.0, w)) != here;
+    bool hatch = mod(pixel.x + pixel.y, 6.0 * w) < 1.5 * w;
+    if (edge) { shade = here != 0u ? vec3(1.0) : vec3(0.05); }
+    else if (here != 0u && hatch) { shade = mix(shade, vec3(0.35, 1.0, 0.85), 0.7); }
+  }
+  color = vec4(shade, 1.0);
+}`;
+}
