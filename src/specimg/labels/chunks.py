@@ -95,8 +95,11 @@ def encode(voxels: npt.NDArray[np.uint16]) -> bytes | None:
 def decode(data: bytes | None, chunk: Index) -> npt.NDArray[np.uint16]:
     """The voxels of a Zarr chunk, writable. Raises ``StoreError`` if the bytes are not one of ours."""
     voxels = np.zeros(chunk, dtype="<u2")
+    # A Blosc frame says its decoded size in its header (bytes 4 to 8); a smaller one would leave part of a chunk empty.
     if data is None:
         return voxels
+    if len(data) < 16 or int.from_bytes(data[4:8], "little") != voxels.nbytes:
+        raise StoreError("a label chunk does not have the size of a chunk")
     try:
         _codec().decode(data, out=voxels)
     except (RuntimeError, ValueError) as error:

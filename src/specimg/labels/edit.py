@@ -137,8 +137,9 @@ def spans_by_label(voxels: npt.NDArray[np.uint16], origin: Sequence[int] = (0, 0
         order = np.argsort(values, kind="stable")
         rows, values = rows[order], values[order]
         labels, first = np.unique(values, return_index=True)
-        for label, part in zip(labels, np.split(rows, first[1:]), strict=True):
-            parts.setdefault(int(label), []).append(part)
+        bounds = np.append(first, len(rows))
+        for label, a, b in zip(labels.tolist(), bounds[:-1], bounds[1:], strict=True):
+            parts.setdefault(label, []).append(rows[a:b])
     return {label: Spans(np.concatenate(parts[label])) for label in sorted(parts)}
 
 
