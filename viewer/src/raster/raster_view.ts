@@ -277,7 +277,7 @@ export class RasterView {
 
 	private watch(): void {
 		this.map.on("pointermove", (event) => this.callbacks.reading(this.reading(toIndex(event.coordinate))));
-		this.map.getViewport().addEventListener("pointerleave", () => this.callbacks.reading(null));
+		this.element.addEventListener("pointerleave", () => this.callbacks.reading(null));
 		this.map.on("moveend", () => {
 			const [, line, pixel] = toIndex(this.map.getView().getCenter() ?? [0, 0]);
 			this.callbacks.moved({ line, pixel, resolution: this.map.getView().getResolution() ?? 1 });
