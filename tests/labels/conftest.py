@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from labels.world import World
+
+from label_world import World
 
 
 @pytest.fixture(scope="module")

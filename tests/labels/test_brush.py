@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden import make_brush
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import brush_rule
 from specimg.errors import InvalidInput, TooLarge
 from specimg.labels.brush import polygon, stroke
 from specimg.labels.edit import Spans
@@ -23,8 +23,8 @@ SHAPE = tuple(TABLE["shape"])
 
 
 def test_the_tables_on_disk_are_what_the_plain_rule_says() -> None:
-    assert json.loads(json.dumps(make_brush.brush_table())) == TABLE
-    assert json.loads(json.dumps(make_brush.spans_table())) == json.loads((GOLDEN / "spans.json").read_text())
+    assert json.loads(json.dumps(brush_rule.brush_table())) == TABLE
+    assert json.loads(json.dumps(brush_rule.spans_table())) == json.loads((GOLDEN / "spans.json").read_text())
 
 
 @pytest.mark.parametrize("case", TABLE["strokes"], ids=lambda case: case["name"])
@@ -82,8 +82,8 @@ def test_any_stroke_is_what_the_plain_rule_says(
     shape = (4, 9, 11)
     drawn = stroke(points, radius, spacing=spacing, shape=shape, axis=axis)
     case = {"points": points, "radius": radius, "spacing": spacing, "axis": axis}
-    expected = [v for v in np.ndindex(*shape) if make_brush.in_stroke(v, case)]
-    assert drawn.runs.tolist() == make_brush.runs_of(expected)
+    expected = [v for v in np.ndindex(*shape) if brush_rule.in_stroke(v, case)]
+    assert drawn.runs.tolist() == brush_rule.runs_of(expected)
 
 
 @settings(max_examples=60, deadline=None)
@@ -91,8 +91,8 @@ def test_any_stroke_is_what_the_plain_rule_says(
 def test_any_polygon_is_what_the_plain_rule_says(rings: list[list[tuple[float, float]]]) -> None:
     drawn = polygon(rings, axis="z", plane=1, shape=SHAPE)
     plain = [[list(p) for p in ring] for ring in rings]
-    expected = [(1, r, c) for r in range(SHAPE[1]) for c in range(SHAPE[2]) if make_brush.in_polygon(r, c, plain)]
-    assert drawn.runs.tolist() == make_brush.runs_of(expected)
+    expected = [(1, r, c) for r in range(SHAPE[1]) for c in range(SHAPE[2]) if brush_rule.in_polygon(r, c, plain)]
+    assert drawn.runs.tolist() == brush_rule.runs_of(expected)
 
 
 @pytest.mark.parametrize("radius", [0, -1, math.nan, math.inf])

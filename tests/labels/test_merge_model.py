@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from labels.world import World
 
+from label_world import World
 from specimg.errors import VersionConflict
 from specimg.labels import segmentation as segmentations
 from specimg.labels.edit import Edit, ShapeDelete, ShapePut, Spans, VoxelWrite
@@ -108,8 +109,8 @@ class Labelling(RuleBasedStateMachine):
         drawn: dict[str, Shape | None] = {}
         for shape_id, label in acts:
             if label is not None:
-                drawn[shape_id] = Shape(shape_id, "point", label, ((5.0, 6.0, 7.0 + label),))
-                made.append(ShapePut(drawn[shape_id]))
+                drawn[shape_id] = shape = Shape(shape_id, "point", label, ((5.0, 6.0, 7.0 + label),))
+                made.append(ShapePut(shape))
             elif shape_id in self.drawn[base]:
                 drawn[shape_id] = None
                 made.append(ShapeDelete(shape_id))
@@ -143,22 +144,19 @@ class Labelling(RuleBasedStateMachine):
         self.drawn.append({i: s for i, s in after.items() if s is not None})
 
     def _expect_conflict(self, base: int, collides: npt.NDArray[np.bool_], shapes: set[str], act: Any) -> None:
-        try:
+        with pytest.raises(VersionConflict) as refused:
             act()
-        except VersionConflict as conflict:
-            assert conflict.base == base
-            assert conflict.current == len(self.volumes) - 1
-            assert conflict.voxels == np.count_nonzero(collides)
-            assert set(conflict.shapes) == shapes
-            covered = np.zeros(SHAPE, dtype=bool)
-            for box in conflict.boxes:
-                inside = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
-                assert collides[inside].any()
-                covered[inside] = True
-            assert not (collides & ~covered).any()
-            assert len(conflict.boxes) <= 32
-        else:
-            raise AssertionError("another edit would have been overwritten")
+        conflict = refused.value
+        assert (conflict.base, conflict.current) == (base, len(self.volumes) - 1)
+        assert conflict.voxels == np.count_nonzero(collides)
+        assert set(conflict.shapes) == shapes
+        covered = np.zeros(SHAPE, dtype=bool)
+        for box in conflict.boxes:
+            inside = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
+            assert collides[inside].any()
+            covered[inside] = True
+        assert not (collides & ~covered).any()
+        assert len(conflict.boxes) <= 32
 
     def _check(self, version: int) -> None:
         assert np.array_equal(self.world.read(self.id, version), self.volumes[version])
@@ -169,8 +167,12 @@ class Labelling(RuleBasedStateMachine):
 
 
 def test_every_version_is_what_a_dense_array_says(world: World) -> None:
+    class Here(Labelling):
+        def __init__(self) -> None:
+            super().__init__(world)
+
     run_state_machine_as_test(
-        lambda: Labelling(world),
+        Here,
         settings=settings(
             max_examples=80, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
         ),

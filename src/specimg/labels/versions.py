@@ -276,6 +276,7 @@ def _commit(
     time: str,
     entry_id: str,
 ) -> Applied:
+    _require_current(connection, segmentation)
     version = segmentation.head + 1
     shape_acts = list(shape_acts)
     colliding = _colliding_shapes(connection, segmentation, shape_acts)
@@ -311,13 +312,11 @@ def _commit(
             "entry_id": entry_id,
         },
     )
-    moved = connection.execute(
+    connection.execute(
         update(schema.segmentation)
-        .where(schema.segmentation.c.id == segmentation.id, schema.segmentation.c.head == segmentation.head)
+        .where(schema.segmentation.c.id == segmentation.id)
         .values(head=version, head_digest=new)
     )
-    if moved.rowcount != 1:
-        raise Conflict("the segmentation was loaded before this transaction began; load it again")
     return Applied(
         segmentation.id, version, act.base, new, segmentation.head_digest, entry_id, voxels, box, written, put
     )
@@ -456,6 +455,12 @@ def _require_base(segmentation: Segmentation, base: int) -> None:
         raise InvalidInput(
             f"base {base} is not a version of this segmentation: it has 0 to {segmentation.head}", field="base"
         )
+
+
+def _require_current(connection: Connection, segmentation: Segmentation) -> None:
+    row = schema.segmentation.c
+    if connection.execute(select(row.head).where(row.id == segmentation.id)).scalar() != segmentation.head:
+        raise Conflict("the segmentation was loaded before this transaction began; load it again")
 
 
 def _around(box: Box | None, start: Index, inside: tuple[slice, slice, slice]) -> Box:

@@ -1,6 +1,6 @@
-"""Writes ``brush.json`` and ``spans.json``: what both languages must do to the last voxel.
+"""The brush rule one voxel at a time, and the tables made with it: what both languages must do to the last voxel.
 
-Run it after a deliberate change of the rule (``python tests/golden/make_brush.py``). The voxels come from the rule in the
+Run it after a deliberate change of the rule (``python tests/brush_rule.py``, which writes ``golden/brush.json`` and ``golden/spans.json``). Voxels come from the rule in the
 docstring of ``specimg.labels.brush`` spelled out one voxel at a time in plain Python floats, never from that module.
 """
 
@@ -14,8 +14,8 @@ from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-Point = tuple[float, float, float]
+GOLDEN = Path(__file__).parent / "golden"
+Voxel = tuple[int, int, int]
 
 STROKES: list[dict[str, Any]] = [
     {"name": "one voxel", "axis": "z", "radius": 0.4, "spacing": [1, 1, 1], "points": [[2, 5, 7]]},
@@ -51,9 +51,9 @@ POLYGONS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def in_stroke(v: tuple[int, int, int], case: dict[str, Any]) -> bool:
+def in_stroke(v: Voxel, case: dict[str, Any]) -> bool:
     """The brush rule for one voxel."""
-    points: list[Point] = [tuple(map(float, p)) for p in case["points"]]
+    points = [[float(value) for value in p] for p in case["points"]]
     spacing = [float(s) for s in case["spacing"]]
     axes = [i for i, name in enumerate("zyx") if name != case["axis"]]
     if case["axis"] is not None:
@@ -90,7 +90,7 @@ def in_polygon(row: int, column: int, rings: list[list[list[float]]]) -> bool:
     return odd
 
 
-def runs_of(voxels: list[tuple[int, int, int]]) -> list[list[int]]:
+def runs_of(voxels: list[Voxel]) -> list[list[int]]:
     """Voxels, sorted, as rows z, y, x, length."""
     runs = []
     for _, group in groupby(enumerate(voxels), key=lambda item: (item[1][0], item[1][1], item[1][2] - item[0])):
@@ -101,7 +101,7 @@ def runs_of(voxels: list[tuple[int, int, int]]) -> list[list[int]]:
 
 def brush_table() -> dict[str, Any]:
     """``brush.json``."""
-    everywhere = list(product(*map(range, SHAPE)))
+    everywhere: list[Voxel] = list(product(range(SHAPE[0]), range(SHAPE[1]), range(SHAPE[2])))
     strokes = [{**case, "runs": runs_of([v for v in everywhere if in_stroke(v, case)])} for case in STROKES]
     polygons = []
     for case in POLYGONS:
@@ -149,7 +149,7 @@ def _base64(runs: list[list[int]]) -> str:
 
 def _write(name: str, table: dict[str, Any]) -> None:
     lines = json.dumps(table, indent=1)
-    (HERE / name).write_text(lines + "\n")
+    (GOLDEN / name).write_text(lines + "\n")
 
 
 if __name__ == "__main__":
