@@ -108,6 +108,9 @@ class Entry:
         for value in (self.old_digest, self.new_digest, self.reason):
             if value is not None:
                 parse_digest(value)
+        _require_words([self.actor.id, self.actor.session, self.project])
+        if self.object is not None:
+            _require_words([self.object.kind, self.object.id])
         _require_words(self.detail)
 
     def leaf(self) -> bytes:
@@ -444,7 +447,7 @@ def _require_words(value: JSON) -> None:
     if isinstance(value, str):
         if _WORD.fullmatch(value) is None:
             raise InvalidInput(
-                "an entry's detail takes identifiers, numbers and digests; commit people's words with audit.private",
+                "an audit entry takes identifiers, numbers and digests only; commit people's words with audit.private",
                 field="detail",
             )
     elif isinstance(value, Mapping):

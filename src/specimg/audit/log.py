@@ -177,7 +177,7 @@ class Log:
             if found.index is None or note is None:
                 raise NotFound("this entry is not in the log yet")
             checkpoint = Checkpoint.parse(note, self._key.verifier)
-            path = inclusion(found.index, checkpoint.size, partial(_node, connection))
+            path = inclusion(found.index, checkpoint.size, partial(read_node, connection))
         return proof_text(found.index, path, checkpoint, found.leaf)
 
     def consistency(self, old: int, new: int) -> list[bytes]:
@@ -186,7 +186,7 @@ class Log:
             size = _size(connection)
             if not 0 <= old <= new <= size:
                 raise NotFound(f"the log has {size} entries; ask for 0 <= old <= new <= {size}")
-            return consistency(old, new, partial(_node, connection))
+            return consistency(old, new, partial(read_node, connection))
 
     # --- the sequencer's thread -------------------------------------------------------------------------------------
 
@@ -260,7 +260,7 @@ class Log:
                 self.refusal = _find_refusal(connection, self._keys.anchor(self._key.verifier))
                 self._require_writable()
             size, _ = self._require_intact(connection)
-            edge = Edge.read(size, partial(_node, connection))
+            edge = Edge.read(size, partial(read_node, connection))
             found, nodes = [], []
             for row in rows:
                 found.append(Sequenced(edge.size, row.id, row.leaf).row())
@@ -295,7 +295,7 @@ class Log:
         """Size and root of the log, if they are those of its newest checkpoint: we never sign over a doubtful tree."""
         size, note = _size(connection), _newest(connection)
         known = Checkpoint.parse(note, self._key.verifier) if note is not None else None
-        root = Edge.read(size, partial(_node, connection)).root()
+        root = Edge.read(size, partial(read_node, connection)).root()
         if (size, root) != ((known.size, known.root) if known is not None else (0, EMPTY_ROOT)):
             raise StoreError(
                 "the audit log does not match its own newest checkpoint: it was changed outside of specimg. Run "
@@ -320,7 +320,7 @@ def _find_refusal(connection: Connection, anchor: Checkpoint | None) -> str | No
             f"the database is older than its last checkpoint: it has {size} audit entries, {anchor.size} were "
             f"recorded. {remedy}"
         )
-    if Edge.read(anchor.size, partial(_node, connection)).root() != anchor.root:
+    if Edge.read(anchor.size, partial(read_node, connection)).root() != anchor.root:
         return f"the database's audit log is not the one of checkpoint {anchor.size}. {remedy}"
     return None
 
@@ -334,7 +334,7 @@ def _newest(connection: Connection) -> str | None:
     return connection.scalar(select(schema.checkpoint.c.note).order_by(schema.checkpoint.c.size.desc()).limit(1))
 
 
-def _node(connection: Connection, level: int, index: int) -> bytes:
+def read_node(connection: Connection, level: int, index: int) -> bytes:
     hash = connection.scalar(
         select(schema.node.c.hash).where(schema.node.c.level == level, schema.node.c.index == index)
     )
