@@ -1,7 +1,8 @@
 """The brush rule one voxel at a time, and the tables made with it: what both languages must do to the last voxel.
 
-Run it after a deliberate change of the rule (``python tests/brush_rule.py``, which writes ``golden/brush.json`` and ``golden/spans.json``). Voxels come from the rule in the
-docstring of ``specimg.labels.brush`` spelled out one voxel at a time in plain Python floats, never from that module.
+Run it after a deliberate change of the rule: ``python tests/brush_rule.py`` writes ``golden/brush.json`` and
+``golden/spans.json``. The voxels come from the rule in the docstring of ``specimg.labels.brush`` spelled out in plain
+Python floats, never from that module.
 """
 
 from __future__ import annotations

@@ -132,8 +132,33 @@ def test_large_params_are_refused() -> None:
         Edit(0, "brush", {"text": "x" * 20_000})
 
 
-@pytest.mark.parametrize("label", [-1, 65_536])
-def test_labels_outside_uint16_are_refused(label: int) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"base": -1},
+        {"base": 0.0},
+        {"base": True},
+        {"base": "0"},
+        {"tool": ""},
+        {"tool": ["brush"]},
+        {"tool": "x" * 65},
+        {"reason": 5},
+        {"reason": "\ud800"},
+        {"reason": "x" * 2001},
+        {"request_id": ""},
+        {"request_id": 7},
+        {"request_id": "\udfff"},
+    ],
+    ids=str,
+)
+def test_what_is_no_edit(wrong: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"base": 0, "tool": "brush"}
+    with pytest.raises(InvalidInput):
+        Edit(**given | wrong)
+
+
+@pytest.mark.parametrize("label", [-1, 65_536, True, 1.0, "1", None])
+def test_labels_that_are_none_are_refused(label: Any) -> None:
     empty = Spans(np.empty((0, 4), np.int32))
     with pytest.raises(InvalidInput):
         VoxelWrite(label, empty)

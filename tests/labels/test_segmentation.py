@@ -62,7 +62,8 @@ def test_the_same_voxel_with_the_same_label_is_agreement(world: World) -> None:
     at = world.segmentation(SHAPE)
     world.apply(at, paint(LEFT, 1, base=0), "ada")
     again = world.apply(at, paint(LEFT, 1, base=0), "ben")
-    assert (again.version, again.voxels, again.chunks, again.box) == (2, 0, {}, None)
+    assert (again.version, again.voxels, again.box) == (2, 0, None)
+    assert again.chunks == {}
 
 
 def test_drawing_over_what_one_has_seen_is_no_conflict(world: World) -> None:
@@ -145,7 +146,7 @@ def test_undo_and_redo_of_the_newest(world: World) -> None:
     at = world.segmentation(SHAPE)
     world.apply(at, paint(LEFT, 1, base=0, shapes=(ShapePut(polygon("a")),)))
     undone = world.revert(at, 1)
-    assert (undone.version, undone.voxels) == (2, np.count_nonzero(LEFT))
+    assert (undone.version, undone.voxels) == (2, int(np.count_nonzero(LEFT)))
     assert undone.shapes == {"a": None}
     assert set(undone.chunks.values()) == {None}
     assert not world.read(at).any()

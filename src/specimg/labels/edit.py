@@ -208,9 +208,9 @@ class VoxelWrite:
     over: frozenset[int] | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label <= MAX_LABEL:
+        if not _is_label(self.label):
             raise InvalidInput(f"a label is 0 to {MAX_LABEL}", field="label")
-        if self.over is not None and not all(0 <= value <= MAX_LABEL for value in self.over):
+        if self.over is not None and not all(map(_is_label, self.over)):
             raise InvalidInput(f"labels to draw over are 0 to {MAX_LABEL}", field="over")
 
 
@@ -247,12 +247,13 @@ class Edit:
     request_id: str | None = None
 
     def __post_init__(self) -> None:
-        if self.base < 0:
+        # Edits are built from JSON of any kind, so types are looked at too.
+        if not _is_whole(self.base) or self.base < 0:
             raise InvalidInput("base is a version: 0 or more", field="base")
-        if not 1 <= len(self.tool) <= 64:
+        if not isinstance(self.tool, str) or not 1 <= len(self.tool) <= 64:
             raise InvalidInput("tool is a word of 1 to 64 characters", field="tool")
         require_reason(self.reason)
-        if self.request_id is not None and not (1 <= len(self.request_id) <= 128 and _is_text(self.request_id)):
+        if self.request_id is not None and not _is_text(self.request_id, 128):
             raise InvalidInput("request_id has 1 to 128 characters", field="request_id")
         if sum(len(write.spans) for write in self.voxels) > MAX_RUNS:
             raise TooLarge(f"an edit holds at most {MAX_RUNS} runs; send it in parts")
@@ -289,13 +290,23 @@ class Edit:
 
 def require_reason(reason: str | None) -> None:
     """Raise ``InvalidInput`` if a reason is too long or not text that can be stored."""
-    if reason is not None and (len(reason) > MAX_REASON or not _is_text(reason)):
-        raise InvalidInput(f"a reason is text of at most {MAX_REASON} characters", field="reason")
+    if reason is not None and not _is_text(reason, MAX_REASON):
+        raise InvalidInput(f"a reason is text of 1 to {MAX_REASON} characters", field="reason")
 
 
-def _is_text(value: str) -> bool:
+def _is_text(value: object, most: int) -> bool:
+    if not isinstance(value, str) or not 1 <= len(value) <= most:
+        return False
     try:
         value.encode()
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_LABEL

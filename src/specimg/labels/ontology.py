@@ -226,7 +226,7 @@ def _code(value: Any) -> Code | None:
     return parts[0], parts[1], parts[2]
 
 
-_ANATOMY: Code = ("123037004", "SCT", "Anatomical Structure")
+_ANATOMY: Code = ("91723000", "SCT", "Anatomical Structure")
 _ABNORMAL: Code = ("49755003", "SCT", "Morphologically Abnormal Structure")
 _TISSUE: Code = ("85756007", "SCT", "Tissue")
 
