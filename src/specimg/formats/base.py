@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -113,7 +114,8 @@ class Series:
                 for c in self.channels
             ],
             "rescale": {"slope": list(self.rescale.slope), "intercept": list(self.rescale.intercept)},
-            "nodata": self.nodata,
+            # JSON has no NaN; a browser would refuse the whole text.
+            "nodata": "NaN" if self.nodata is not None and isnan(self.nodata) else self.nodata,
             "radar": self.radar,
             "warnings": list(self.warnings),
             "source": dict(self.source),

@@ -117,7 +117,7 @@ def _thin_side(depth: int) -> int:
 
 
 def _level(series: Series, number: int, factors: Factors, shard: Factors) -> Level:
-    shape = series.grid.downsampled(factors).shape
+    shape: tuple[int, ...] = series.grid.downsampled(factors).shape
     chunks: list[int] = []
     shards: list[int] = []
     for axis, size in zip("zyx", shape, strict=True):

@@ -37,9 +37,17 @@ class Staging:
             lock.unlink(missing_ok=True)
             os.close(descriptor)
 
+    def discard(self, folder: Path) -> None:
+        """Delete a folder of the same file system. It leaves its place in one step: no crash leaves a part of it there."""
+        doomed = self.root / f"{uuid.uuid4().hex}.doomed"
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
     @contextmanager
     def dead(self) -> Iterator[list[Path]]:
         """Folders whose owners died, locked while the block runs and removed at its end if it succeeds."""
+        for doomed in self.root.glob("*.doomed"):
+            shutil.rmtree(doomed, ignore_errors=True)
         held = [found for lock in sorted(self.root.glob("*.lock")) if (found := _take(lock)) is not None]
         try:
             yield [lock.with_suffix("") for _, lock in held]

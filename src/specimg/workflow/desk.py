@@ -8,7 +8,6 @@ ingests and exports beside it.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,11 +119,7 @@ def _remove_images(desk: Desk, connection: Connection) -> list[str]:
     known = set(connection.scalars(select(schema.image.c.id)))
     orphans = [folder for folder in sorted(desk.images.folder.iterdir()) if folder.name not in known]
     for folder in orphans:
-        # Renamed first: whatever a crash in the middle of the removal leaves cannot be taken for an image.
-        doomed = desk.staging.root / f"doomed-{folder.name}"
-        shutil.rmtree(doomed, ignore_errors=True)
-        folder.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        desk.staging.discard(folder)
     return [folder.name for folder in orphans]
 
 
