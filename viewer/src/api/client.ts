@@ -10,6 +10,7 @@ import type {
   ImageSummary,
   Me,
   ModelCard,
+  OntologyBody,
   OntologyRecord,
   PromptRecord,
   ProposalRecord,
@@ -42,7 +43,7 @@ export class Client {
   thumbnail = (id: string, size: number): string => `${this.base}/images/${id}/thumbnail?size=${size}`;
 
   ontologies = (project: string): Promise<OntologyRecord[]> => this.call(`/projects/${project}/ontologies`);
-  putOntology = (project: string, { id, ...body }: OntologyRecord): Promise<OntologyRecord> =>
+  putOntology = (project: string, id: string, body: OntologyBody): Promise<OntologyRecord> =>
     this.call(`/projects/${project}/ontologies/${id}`, { method: "PUT", body });
 
   segmentations = (image: string): Promise<SegmentationRecord[]> => this.call(`/images/${image}/segmentations`);

@@ -96,6 +96,13 @@ export interface OntologyRecord {
   readonly classes: readonly LabelClass[];
 }
 
+/** The next version of an ontology. `base` is the version it was made from; 0: a new one. */
+export interface OntologyBody {
+  readonly name: string;
+  readonly classes: readonly LabelClass[];
+  readonly base: number;
+}
+
 export interface SegmentationRecord {
   readonly id: string;
   readonly project_id: string;

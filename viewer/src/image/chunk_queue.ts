@@ -9,7 +9,7 @@ import { ChunkCache } from "./chunk_cache";
 import { type ChunkAddress, type Decoder, ReadFailure } from "./decoder";
 
 /** Smaller is sooner. */
-export const Priority = { coarse: 0, visible: 1, prefetch: 2 } as const;
+export const Priority = { coarse: 0, visible: 1, prefetch: 2, background: 3 } as const;
 export type Priority = (typeof Priority)[keyof typeof Priority];
 
 export interface Wanted {

@@ -60,6 +60,11 @@ export class Image {
     return this.record.series.kind as "volume" | "raster";
   }
 
+  /** How a window maps this image's values. */
+  get windowRule(): "LINEAR" | "LINEAR_EXACT" {
+    return this.record.series.window_function ?? "LINEAR";
+  }
+
   /** Slope and intercept of plane `z`: `real = stored * slope + intercept`. */
   rescale(z: number): readonly [number, number] {
     const { slope, intercept } = this.record.series.rescale;

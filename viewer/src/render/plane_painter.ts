@@ -4,7 +4,7 @@ import type { Samples } from "../image/samples";
 import { type ColormapName, colormap } from "./colormap";
 import { context, program, Texture, type TextureFormat } from "./gl";
 import { fragment, type SamplerKind, VERTEX } from "./shaders";
-import { type WindowLevel, windowUniforms } from "./window";
+import { rampOf, type WindowFunction, type WindowLevel } from "./window";
 
 /** Affine from device pixels (y down) to samples of the uploaded region: columns x, y, 1. */
 export type PixelToSample = readonly [number, number, number, number, number, number];
@@ -15,6 +15,7 @@ export interface Look {
   readonly bounds: readonly [number, number, number, number];
   readonly rescale: readonly [number, number];
   readonly window: WindowLevel;
+  readonly rule: WindowFunction;
   readonly colormap: ColormapName;
   readonly smooth: boolean;
   readonly opacity: number;
@@ -115,12 +116,12 @@ export class PlanePainter {
       gl.uniform1i(at(name), unit);
       this.textures[name as keyof typeof UNIT].bind();
     }
-    const { scale, offset } = windowUniforms(look.window);
+    const { middle, scale, base } = rampOf(look.window, look.rule);
     gl.uniformMatrix3x2fv(at("pixelToSample"), false, look.pixelToSample);
     gl.uniform2i(at("size"), samples.width, samples.height);
     gl.uniform4f(at("bounds"), ...look.bounds);
     gl.uniform2f(at("rescale"), ...look.rescale);
-    gl.uniform2f(at("window"), scale, offset);
+    gl.uniform3f(at("window"), middle, scale, base);
     gl.uniform1f(at("paneHeight"), canvas.height);
     gl.uniform1f(at("outline"), look.outline);
     gl.uniform1f(at("opacity"), look.opacity);

@@ -30,7 +30,7 @@ uniform mat3x2 pixelToSample;
 uniform ivec2 size;
 uniform vec4 bounds;        // first and last sample of the whole plane, in this region's coordinates, with half a sample
 uniform vec2 rescale;       // slope, intercept
-uniform vec2 window;        // scale, offset
+uniform vec3 window;        // middle, scale, base
 uniform float paneHeight;
 uniform float outline;      // device pixels; 0: none
 uniform float opacity;
@@ -58,7 +58,7 @@ void main() {
   } else {
     real = value(ivec2(floor(at + 0.5)));
   }
-  float grey = real == real ? clamp(real * window.x + window.y, 0.0, 1.0) : 0.0;
+  float grey = real == real ? clamp((real - window.x) * window.y + window.z, 0.0, 1.0) : 0.0;
   vec3 shade = texelFetch(ramp, ivec2(int(grey * 255.0 + 0.5), 0), 0).rgb;
   if (hasLabels) {
     uint label = labelAt(pixel);

@@ -52,7 +52,7 @@ export const INITIAL: ViewerState = {
   index: [0, 0, 0],
   frame: { t: 0, c: 0 },
   window: { center: 0.5, width: 1 },
-  colormap: "gray",
+  colormap: "grey",
   smooth: true,
   crosshair: true,
   views: { 0: null, 1: null, 2: null },
