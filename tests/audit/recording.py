@@ -198,6 +198,7 @@ class Recorder:
 
 
 NOW = object()
+NOW_TEXT = "2026-11-21T10:15:00.000000Z"
 
 
 def fill(recorder: Recorder) -> None:
@@ -313,8 +314,7 @@ def image_of(home: Path) -> str:
 def _ingest(recorder: Recorder) -> None:
     """An image of two files, from one original. Stands in for the store's writer: the digest is its manifest's."""
     files = {"zarr.json": b'{"zarr_format":3}', "0/c/0/0/0": b"voxels"}
-    manifest = {name: sha(data) for name, data in files.items()}
-    digest = sha_json(manifest)
+    digest = sha_json(sorted([name, len(data), sha(data)[7:]] for name, data in files.items()))
     folder = recorder.home / "images" / digest[7:39]
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

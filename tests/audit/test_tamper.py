@@ -191,7 +191,7 @@ def test_a_search_column_that_contradicts_its_leaf(home: Path, intruder: Intrude
         (lambda leaf: leaf[:-1] + b',"v":1}', "appears twice"),
         (lambda leaf: leaf.replace(b'"v":1}', b'"v":1.0}'), "canonical form"),
         (lambda leaf: leaf.replace(b'"version":1}', b'"version":1e0}'), "canonical form"),
-        (lambda leaf: leaf.replace(b'"version":1}', b'"version":9007199254740993}'), "2^53"),
+        (lambda leaf: leaf.replace(b'"version":1}', b'"version":9007199254740993}'), "canonical form"),
         (lambda leaf: leaf.replace(b'"v":1}', b'"v": 1}'), "canonical form"),
         (lambda leaf: leaf.replace(b"segmentation", b"\\u0073egmentation", 1), "canonical form"),
         (lambda leaf: leaf.replace(b'"v":1}', b'"v":2}'), "newer release"),

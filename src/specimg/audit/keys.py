@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from specimg.audit.checkpoint import Checkpoint, SigningKey, VerifierKey
 from specimg.audit.entry import Random
 from specimg.errors import InvalidInput, StoreError
+from specimg.store.durable import make_folder, sync_folder
 
 
 class Keys:
@@ -70,7 +71,7 @@ class Keys:
         self._replace(name, checkpoint.note)
 
     def _create(self, random: Random) -> None:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(self._folder)
         seed = random(32)
         public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
         # Every log needs a name of its own, or a checkpoint of one server would do for another.
@@ -82,7 +83,7 @@ class Keys:
                 os.link(temporary, self._folder / "log.key")
         finally:
             temporary.unlink()
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
     def _read(self, path: Path) -> SigningKey:
         if path.stat().st_mode & 0o077:
@@ -108,7 +109,7 @@ class Keys:
     def _replace(self, name: str, text: str) -> None:
         temporary = self._write(text)
         os.replace(temporary, self._folder / name)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
     def _write(self, text: str) -> Path:
         handle, name = tempfile.mkstemp(prefix=".new-", dir=self._folder)  # 0600
@@ -117,11 +118,3 @@ class Keys:
             file.flush()
             os.fsync(file.fileno())
         return Path(name)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -40,6 +40,7 @@ from specimg.digest import JSON
 from specimg.errors import NotFound, SpecimgError, StoreError
 from specimg.store import schema
 from specimg.store.database import Database
+from specimg.store.failpoint import reach
 
 BATCH = 4096
 """Entries in one sequencing transaction: bounds memory and how long label writes wait for the lock (about 0.2 s)."""
@@ -284,7 +285,9 @@ class Log:
                     time=self._database.clock(),
                 )
             )
+            reach("audit-before-commit")
         # Committed. Dying here leaves a good log whose anchor is one step behind.
+        reach("audit-before-anchor")
         return True
 
     def _require_writable(self) -> None:

@@ -117,9 +117,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _integer(text: str) -> int:
+def _integer(text: str) -> int | float:
+    # Numbers are doubles: past 2^53 an integer must be spelled as its nearest double is, which writing it again decides.
     if len(text) > 15 and (len(text) > 17 or abs(int(text)) > LARGEST):
-        raise Malformed("an integer beyond 2^53 - 1")
+        return float(text)
     return int(text)
 
 

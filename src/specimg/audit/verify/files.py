@@ -104,16 +104,18 @@ def _hash_file(path: Path) -> tuple[str | None, int]:
 def verify_images(connection: sqlite3.Connection, home: Path, report: Report, progress: Progress) -> None:
     """Every image's files are those of its digest, none changed, missing or added.
 
-    The digest is of the canonical JSON of ``{relative path: digest}`` over all its files.
+    The digest is of the canonical JSON of ``[[path, size, sha256 in hex], …]`` over all its files, sorted by path.
     """
     images = connection.execute("SELECT id, digest FROM image ORDER BY id").fetchall()
     for number, (image, digest) in enumerate(images):
         progress("images", number, len(images))
         folder = home / "images" / str(image)
-        manifest = {}
-        for path in sorted(folder.rglob("*")):
-            if path.is_symlink() or path.is_file():
-                manifest[path.relative_to(folder).as_posix()] = None if path.is_symlink() else _hash_file(path)[0]
+        manifest: list[list[object]] = []
+        for path in folder.rglob("*"):
+            if path.is_file() or path.is_symlink():
+                found, size = (None, 0) if path.is_symlink() else _hash_file(path)
+                manifest.append([path.relative_to(folder).as_posix(), size, found and found[7:]])
+        manifest.sort(key=lambda row: str(row[0]))
         report.count("image files", len(manifest))
         if digest_of(manifest) != digest:
             entry = connection.execute(
