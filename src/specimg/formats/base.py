@@ -230,3 +230,19 @@ class Mask:
     voxels: npt.NDArray[np.uint16]
     grid: Grid
     classes: tuple[MaskClass, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeRecord:
+    """A vector label as it leaves and enters: ``labels.shapes.Shape`` without its rules, for formats below it.
+
+    ``points`` are (z, y, x) in index space, integers at sample centres. A polygon does not repeat its first point; a box is
+    its smaller and its larger corner. ``holes`` are rings of a polygon.
+    """
+
+    id: str
+    kind: Literal["point", "polyline", "polygon", "box"]
+    label: int
+    points: tuple[tuple[float, float, float], ...]
+    holes: tuple[tuple[tuple[float, float, float], ...], ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
