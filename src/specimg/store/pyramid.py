@@ -176,10 +176,11 @@ class Sums:
 
 
 def _cast(value: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    if dtype.kind in "iu" and dtype.itemsize == 8:
-        # Beyond 2**53 a mean in float64 may round to just outside the range.
+    if dtype.kind in "iu":
+        # The amplitude of -32768 is 32768; and beyond 2**53 a mean in float64 may round to just outside the range.
         limits = np.iinfo(dtype)
-        value = np.clip(value, np.nextafter(limits.min, 0), np.nextafter(limits.max, 0))
+        low, high = float(limits.min), float(limits.max)
+        value = np.clip(value, low, high if int(high) <= limits.max else np.nextafter(high, 0))
     return np.ascontiguousarray(value.astype(dtype, copy=False))
 
 

@@ -27,6 +27,7 @@ from specimg.audit import entry as entries
 from specimg.digest import Digest
 from specimg.errors import InvalidInput, SpecimgError, StoreError, TooBusy, TooLarge, UnreadableFile
 from specimg.formats.base import Series
+from specimg.formats.sandbox import Child
 from specimg.store import schema
 from specimg.store.failpoint import reach
 from specimg.store.writer import Progress, StagedImage, publish, write
@@ -66,6 +67,16 @@ class Remote(Protocol):
 class Parser(Protocol):
     """What ingest needs of ``formats.sandbox.Child``."""
 
+    @property
+    def refusals(self) -> Sequence[UnreadableFile]:
+        """After ``open``: parts of the source that could not be used."""
+        ...
+
+    @property
+    def ignored(self) -> Sequence[str]:
+        """After ``open``: names of files that no format reads."""
+        ...
+
     def open(self, root: Path) -> Sequence[Remote]:
         """The series of a file, folder or archive."""
         ...
@@ -99,6 +110,8 @@ class Ingestion:
 
     images: tuple[Ingested, ...]
     refusals: tuple[Refusal, ...]
+    ignored: tuple[str, ...] = ()
+    """Files that no format reads."""
 
 
 def ingest(
@@ -125,10 +138,10 @@ def ingest(
     with _refusing(batch, path.name):
         _require_size(path, desk.limits.source_bytes)
         with (parser or _child(desk))() as child:
-            for remote in child.open(path):
+            for remote in _open(batch, child, path):
                 with _refusing(batch, remote.series.name):
                     batch.images.append(_bring(batch, remote))
-    return Ingestion(tuple(batch.images), tuple(batch.refusals))
+    return Ingestion(tuple(batch.images), tuple(batch.refusals), tuple(batch.ignored))
 
 
 class _Batch:
@@ -138,6 +151,7 @@ class _Batch:
         self.desk, self.actor, self.project_id, self.progress = desk, actor, project_id, progress
         self.images: list[Ingested] = []
         self.refusals: list[Refusal] = []
+        self.ignored: list[str] = []
 
 
 class _SweptError(Exception):
@@ -149,9 +163,21 @@ def _quiet(phase: str, done: int, total: int) -> None:
 
 
 def _child(desk: Desk) -> Callable[[], AbstractContextManager[Parser]]:
-    from specimg.formats.sandbox import Child
-
     return lambda: Child(memory=desk.limits.child_memory, seconds=desk.limits.child_seconds)
+
+
+def _open(batch: _Batch, child: Parser, path: Path) -> Sequence[Remote]:
+    """The series of a source. Each part that cannot be used is refused by itself."""
+    try:
+        found = child.open(path)
+    except UnreadableFile as error:
+        for refusal in child.refusals or (error,):
+            _refuse(batch, refusal, path.name)
+        return ()
+    for refusal in child.refusals:
+        _refuse(batch, refusal, path.name)
+    batch.ignored += child.ignored
+    return found
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------
@@ -163,20 +189,22 @@ def _refusing(batch: _Batch, name: str) -> Iterator[None]:
     try:
         yield
     except (InvalidInput, TooLarge, TooBusy) as error:
-        refusal = _refusal(error, name)
-        now = batch.desk.database.clock()
-        with batch.desk.database.transaction() as connection:
-            batch.desk.log.append(
-                connection,
-                entries.image_refuse(
-                    batch.actor, now, project=batch.project_id, code=refusal.code, field=refusal.field or None
-                ),
-            )
-        batch.refusals.append(refusal)
+        _refuse(batch, error, name)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreError("the disk of the data folder is full; nothing of this source was kept") from error
         raise
+
+
+def _refuse(batch: _Batch, error: SpecimgError, name: str) -> None:
+    refusal = _refusal(error, name)
+    now = batch.desk.database.clock()
+    entry = entries.image_refuse(
+        batch.actor, now, project=batch.project_id, code=refusal.code, field=refusal.field or None
+    )
+    with batch.desk.database.transaction() as connection:
+        batch.desk.log.append(connection, entry)
+    batch.refusals.append(refusal)
 
 
 def _refusal(error: SpecimgError, name: str) -> Refusal:
