@@ -39,7 +39,7 @@ def test_no_uuid_of_less(milliseconds: int, random: bytes) -> None:
 def test_a_leaf_is_the_bytes_of_the_document() -> None:
     """The example in docs/audit.md, byte for byte."""
     edit = entries.Entry(
-        id="01a1fd9c-d5a0-7cc3-98c4-dc0c0c07398f",
+        id="01a1fd9c-e3c0-7cc3-98c4-dc0c0c07398f",
         type=EntryType.SEGMENTATION_EDIT,
         time="2026-11-21T10:18:00.000000Z",
         actor=EntryActor("0b9c4a52-7a0e-4d53-9f0a-3f8f2ad0c001", "sha256:" + "5e" * 32),
