@@ -11,6 +11,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from specimg.geometry.grid import Grid
 from specimg.labels.chunks import CODECS, ChunkGrid
 from specimg.labels.ontology import LabelClass
@@ -103,8 +105,8 @@ def _axes(grid: Grid) -> list[dict[str, Any]]:
 
 
 def _translation(grid: Grid) -> list[float]:
-    """The world position of the first voxel along the grid's own axes: true for neighbours of the same orientation."""
-    return [float(v) for v in grid.affine.directions.T @ grid.affine.matrix[:3, 3]]
+    """Where the first voxel lies along the grid's own axes, as ``store.ngff`` places the image itself."""
+    return [float(v) for v in np.linalg.solve(grid.affine.directions, grid.affine.matrix[:3, 3])]
 
 
 def _dumps(value: dict[str, Any]) -> bytes:
