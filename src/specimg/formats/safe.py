@@ -7,10 +7,10 @@ otherwise: no DTD, no entities, a size limit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
-from xml.etree.ElementTree import Element, ParseError  # noqa: S405 - the type only; parsing is defusedxml's
+from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
 from defusedxml import DefusedXmlException
@@ -83,7 +83,7 @@ class XmlFile:
     def time(self, path: str, element: Element | None = None) -> datetime:
         """UTC; annotation writes no zone."""
         try:
-            return datetime.fromisoformat(self.text(path, element)).replace(tzinfo=timezone.utc)
+            return datetime.fromisoformat(self.text(path, element)).replace(tzinfo=UTC)
         except ValueError as error:
             raise self.refused(path, "it is not a time") from error
 
@@ -121,7 +121,15 @@ def _control_points(xml: XmlFile, epoch: datetime) -> ControlPoints | None:
     table = np.array([[xml.number(name, point) for name in names] for point in points])
     times = np.array([(xml.time("azimuthTime", point) - epoch).total_seconds() for point in points])
     try:
-        return ControlPoints(*(table[:, i] for i in range(5)), azimuth_time=times, incidence=table[:, 5])
+        return ControlPoints(
+            line=table[:, 0],
+            pixel=table[:, 1],
+            lon=table[:, 2],
+            lat=table[:, 3],
+            height=table[:, 4],
+            azimuth_time=times,
+            incidence=table[:, 5],
+        )
     except InvalidInput as error:
         raise xml.refused("geolocationGridPointList", str(error)) from error
 

@@ -40,7 +40,7 @@ _OPTIONS = {
     "GDAL_PAM_ENABLED": "NO",
     "GDAL_GEOREF_SOURCES": "INTERNAL",
     "GTIFF_POINT_GEO_IGNORE": "FALSE",
-    "GDAL_CACHEMAX": "64",
+    "GDAL_CACHEMAX": 64,  # MB
     "GDAL_NUM_THREADS": "1",
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
     "GDAL_HTTP_MAX_RETRY": "0",
@@ -83,8 +83,9 @@ class TiffFile:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of all bands: TIFF has one."""
-        return np.dtype(self.dataset.dtypes[0])
+        """Of all bands."""
+        dtype: np.dtype[Any] = np.dtype(self.dataset.dtypes[0])
+        return dtype
 
     def read(self, band: int, start: Sequence[int], stop: Sequence[int]) -> npt.NDArray[Any]:
         """(rows, columns) of ``band`` (from 0) with ``start <= (row, column) < stop``, native byte order."""
@@ -116,7 +117,9 @@ class TiffFile:
             return None
         if crs is None:
             raise self.refused(
-                "ground control points", "they have no CRS", "Write one with gdal_translate -a_gcps_srs, e.g. EPSG:4326."
+                "ground control points",
+                "they have no CRS",
+                "Write one with gdal_translate -a_gcps_srs, e.g. EPSG:4326.",
             )
         column, row = np.array([p.col for p in points]), np.array([p.row for p in points])
         lon, lat = np.array([p.x for p in points]), np.array([p.y for p in points])

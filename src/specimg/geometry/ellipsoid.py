@@ -46,6 +46,12 @@ def from_earth_fixed(points: npt.ArrayLike) -> tuple[Array, Array, Array]:
     return np.degrees(np.arctan2(y, x)), np.degrees(lat), np.asarray(height)
 
 
+def normal(lon: npt.ArrayLike, lat: npt.ArrayLike) -> Array:
+    """(..., 3) unit vectors straight up: how a position moves with its height."""
+    lon_, lat_ = np.broadcast_arrays(np.radians(lon), np.radians(lat))
+    return np.stack([np.cos(lat_) * np.cos(lon_), np.cos(lat_) * np.sin(lon_), np.sin(lat_)], axis=-1)
+
+
 def distance_m(lon_a: npt.ArrayLike, lat_a: npt.ArrayLike, lon_b: npt.ArrayLike, lat_b: npt.ArrayLike) -> Array:
     """Straight distance between positions on the ellipsoid; within 1e-5 of the ground distance below 100 km."""
     apart = to_earth_fixed(lon_a, lat_a, 0) - to_earth_fixed(lon_b, lat_b, 0)

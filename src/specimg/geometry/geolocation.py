@@ -20,14 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specimg.errors import InvalidInput
-from specimg.geometry.ellipsoid import (
-    SEMI_MAJOR_M,
-    SEMI_MINOR_M,
-    distance_m,
-    from_earth_fixed,
-    to_earth_fixed,
-    wrapped,
-)
+from specimg.geometry.ellipsoid import distance_m, from_earth_fixed, normal, to_earth_fixed, wrapped
 from specimg.geometry.radar import Array, ControlPoints, Orbit, RadarGeometry
 
 _ORBIT_DEGREE = 8
@@ -100,7 +93,7 @@ class Lattice:
 
     @classmethod
     def of(cls, points: ControlPoints) -> Lattice | None:
-        """``None`` where points do not form a lattice of two by two or more, or where longitude is no coordinate (a pole)."""
+        """``None`` where points do not form a lattice of two by two or more, or where one holds a pole."""
         lines, row = np.unique(points.line, return_inverse=True)
         pixels, column = np.unique(points.pixel, return_inverse=True)
         shape = (lines.size, pixels.size)
@@ -111,26 +104,19 @@ class Lattice:
         if np.ptp(lon) > 180 or np.abs(points.lat).max() > 89:
             return None
 
-        def sorted_(values: Array | None) -> Array | None:
-            if values is None:
-                return None
-            table = np.empty(len(points))
-            table[place] = values
-            return table.reshape(shape)
-
-        def required(values: Array) -> Array:
-            table = np.empty(len(points))
-            table[place] = values
-            return table.reshape(shape)
+        def table(values: Array) -> Array:
+            placed = np.empty(len(points))
+            placed[place] = values
+            return placed.reshape(shape)
 
         return cls(
             lines=lines,
             pixels=pixels,
-            lon=required(lon),
-            lat=required(points.lat),
-            height=required(points.height),
-            azimuth_time=sorted_(points.azimuth_time),
-            incidence=sorted_(points.incidence),
+            lon=table(lon),
+            lat=table(points.lat),
+            height=table(points.height),
+            azimuth_time=None if points.azimuth_time is None else table(points.azimuth_time),
+            incidence=None if points.incidence is None else table(points.incidence),
         )
 
     def at(self, table: Array, line: npt.ArrayLike, pixel: npt.ArrayLike) -> Array:
@@ -196,7 +182,8 @@ class ControlPointGrid:
         own = lattice.at(lattice.height, line, pixel)
         error = np.full(own.shape, self._error_m)
         if height is not None:
-            error = error + np.abs(own - height) / np.tan(np.radians(_incidence(lattice, line, pixel)))
+            incidence = np.radians(_incidence(lattice, line, pixel))
+            error = error + np.abs(own - np.asarray(height, np.float64)) / np.tan(incidence)
         return Ground(lon, lat, own, error)
 
     def to_image(
@@ -209,6 +196,7 @@ class ControlPointGrid:
         target = np.stack([lon_ - 360 * np.round((lon_ - middle) / 360), lat_], axis=-1)
         line, pixel = _affine_guess(lattice, target)
         ground = np.stack([lattice.lon, lattice.lat], axis=-1)
+        step_line, step_pixel = np.full(line.shape, np.inf), np.full(line.shape, np.inf)
         for _ in range(_STEPS):
             missed, down, along = _bilinear_with_slopes(lattice, ground, line, pixel)
             missed = target - missed
@@ -242,18 +230,18 @@ class RangeDoppler:
         self._velocity = [track.deriv() for track in self._position]
         self._acceleration = [track.deriv() for track in self._velocity]
         self._height_error_m = lattice.height_uncertainty()
-        self._residual_m = self._missed_control_points()
+        self._residuals_m = self._missed_control_points()
 
     @property
-    def residual_m(self) -> float:
-        """Largest ground distance between this model and the product's control points, at their heights."""
-        return self._residual_m
+    def residuals_m(self) -> Array:
+        """(m, n) ground distances between this model and the product's control points, at their heights."""
+        return self._residuals_m
 
     def to_ground(self, line: npt.ArrayLike, pixel: npt.ArrayLike, height: npt.ArrayLike | None = None) -> Ground:
-        """As the protocol says. The error is the residual at the control points; without a height, also theirs."""
+        """As the protocol says. The error is the residual at the points around; without a height, also that of theirs."""
         lattice = self._lattice
         line_, pixel_ = np.broadcast_arrays(np.asarray(line, np.float64), np.asarray(pixel, np.float64))
-        error = np.full(line_.shape, self._residual_m)
+        error = _largest_around(lattice, self._residuals_m, line_, pixel_)
         if height is None:
             up = lattice.at(lattice.height, line_, pixel_)
             # A point that is higher than thought lies nearer to the sensor: it is displaced by height / tan(incidence).
@@ -289,19 +277,14 @@ class RangeDoppler:
         up = height.ravel()
         start = lattice.at(lattice.lon, line, pixel).ravel(), lattice.at(lattice.lat, line, pixel).ravel()
         points = to_earth_fixed(*start, up)
-        # Heights are along the normal; an ellipsoid with both axes longer by h agrees to h² e⁴ / a, below a micrometre.
-        axes = np.stack([SEMI_MAJOR_M + up, SEMI_MAJOR_M + up, SEMI_MINOR_M + up], axis=-1)
+        step = np.full(points.shape, np.inf)
         for _ in range(_STEPS):
             sight = points - sensor
+            lon, lat, own = from_earth_fixed(points)
             missed = np.stack(
-                [
-                    np.sum(sight**2, axis=-1) - slant**2,
-                    np.sum(sight * motion, axis=-1),
-                    np.sum((points / axes) ** 2, axis=-1) - 1,
-                ],
-                axis=-1,
+                [np.sum(sight**2, axis=-1) - slant**2, np.sum(sight * motion, axis=-1), own - up], axis=-1
             )
-            slopes = np.stack([2 * sight, motion, 2 * points / axes**2], axis=-2)
+            slopes = np.stack([2 * sight, motion, normal(lon, lat)], axis=-2)
             step = np.linalg.solve(slopes, missed[..., None])[..., 0]
             points = points - step
             if np.abs(step).max(initial=0) < _CLOSE_M:
@@ -313,6 +296,7 @@ class RangeDoppler:
     def _project(self, lon: Array, lat: Array, height: Array) -> tuple[Array, Array]:
         points = to_earth_fixed(lon, lat, height).reshape(-1, 3)
         time = np.full(len(points), self._times.mean())
+        step = np.full(len(points), np.inf)
         for _ in range(_STEPS):
             sensor, motion = self._track(self._position, time), self._track(self._velocity, time)
             sight = points - sensor
@@ -362,11 +346,11 @@ class RangeDoppler:
         nearest = np.abs(self._orbit.conversion_times[:, None] - time).argmin(axis=0)
         return self._orbit.conversion_origin_m[nearest], self._orbit.coefficients[nearest]
 
-    def _missed_control_points(self) -> float:
+    def _missed_control_points(self) -> Array:
         lattice = self._lattice
         line, pixel = np.broadcast_arrays(lattice.lines[:, None], lattice.pixels)
         lon, lat = self._solve(line, pixel, lattice.height)
-        return float(distance_m(lon, lat, lattice.lon, lattice.lat).max())
+        return distance_m(lon, lat, lattice.lon, lattice.lat)
 
     @staticmethod
     def _track(axes: list[np.polynomial.Chebyshev], time: Array) -> Array:
@@ -377,6 +361,13 @@ def _cell(axis: Array, at: Array) -> tuple[npt.NDArray[np.intp], Array]:
     """Index of the interval of ``axis`` for each value and where in it: beyond 0..1 outside the axis, NaN for NaN."""
     low = np.clip(np.searchsorted(axis, at, side="right") - 1, 0, axis.size - 2)
     return low, np.asarray((at - axis[low]) / (axis[low + 1] - axis[low]))
+
+
+def _largest_around(lattice: Lattice, table: Array, line: Array, pixel: Array) -> Array:
+    """The largest of the four values of an (m, n) table at the corners of each sample's cell."""
+    row, _ = _cell(lattice.lines, line)
+    column, _ = _cell(lattice.pixels, pixel)
+    return np.asarray(np.max([table[row + i, column + j] for i in (0, 1) for j in (0, 1)], axis=0))
 
 
 def _incidence(lattice: Lattice, line: npt.ArrayLike, pixel: npt.ArrayLike) -> Array:
