@@ -17,6 +17,9 @@ class Settings(BaseSettings):
     """Data folder: database, images, originals, keys."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, validation_alias="PORT", ge=0, le=65535)
+    hosts: tuple[str, ...] = ()
+    """Names beside loopback under which a reverse proxy is reached, as a JSON list: ``SPECIMG_HOSTS='["img.example"]'``.
+    Requests for any other name are refused, so that a page which points its own name at this machine gets nothing."""
     insecure_http: bool = False
     """Allow plain HTTP on an address other than loopback. Passwords and patient data would travel in the clear."""
     child_memory: int = 2 * 2**30
