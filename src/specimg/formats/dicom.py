@@ -37,14 +37,47 @@ PARALLEL = 1e-4
 _WINDOWS = {
     "CT": (Window("abdomen", 40, 400), Window("lung", -600, 1500), Window("bone", 400, 1800), Window("brain", 40, 80)),
 }
-_NEEDED = (
-    "SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID Modality SeriesDescription "
-    "SeriesNumber InstanceNumber ImageType ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns "
-    "BitsAllocated BitsStored HighBit PixelRepresentation SamplesPerPixel PhotometricInterpretation NumberOfFrames "
-    "RescaleSlope RescaleIntercept RescaleType WindowCenter WindowWidth WindowCenterWidthExplanation PixelPaddingValue "
-    "TemporalPositionIdentifier AcquisitionTime AcquisitionNumber EchoTime DiffusionBValue SpecificCharacterSet "
-    "StudyID StudyDate StudyTime GantryDetectorTilt"
-).split()
+_NEEDED = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "Modality",
+    "SeriesDescription",
+    "SeriesNumber",
+    "InstanceNumber",
+    "ImageType",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "WindowCenter",
+    "WindowWidth",
+    "WindowCenterWidthExplanation",
+    "PixelPaddingValue",
+    "TemporalPositionIdentifier",
+    "AcquisitionTime",
+    "AcquisitionNumber",
+    "EchoTime",
+    "DiffusionBValue",
+    "SpecificCharacterSet",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "GantryDetectorTilt",
+]
 
 
 class Dicom:
@@ -201,7 +234,9 @@ def _slice(path: Path, name: str) -> _Slice:
     except (InvalidDicomError, OSError, ValueError, EOFError, AttributeError, TypeError, KeyError) as error:
         raise _refused(name, "header", "it is not a sound DICOM file", _AGAIN) from error
     except RecursionError as error:
-        raise _refused(name, "sequences", "sequences are nested too deep", "Such a file is broken or hostile.") from error
+        raise _refused(
+            name, "sequences", "sequences are nested too deep", "Such a file is broken or hostile."
+        ) from error
     ds.file_meta = file_meta
     _require_pixels(ds, name)
     orientation = np.array(_numbers(ds, "ImageOrientationPatient", 6, name)).reshape(2, 3)
@@ -226,7 +261,9 @@ def _require_pixels(ds: pydicom.Dataset, name: str) -> None:
         raise _refused(name, "SamplesPerPixel", "colour images are not read as volumes", "Send the original series.")
     photometric = _text(ds, "PhotometricInterpretation")
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise _refused(name, "PhotometricInterpretation", f"{photometric or 'nothing'} is not grey", "Send grey images.")
+        raise _refused(
+            name, "PhotometricInterpretation", f"{photometric or 'nothing'} is not grey", "Send grey images."
+        )
     allocated, stored = _integer(ds, "BitsAllocated", name), _integer(ds, "BitsStored", name)
     if allocated not in (8, 16, 32) or not 1 <= stored <= allocated:
         raise _refused(name, "BitsAllocated", f"{stored} bits stored in {allocated} is not an image", _AGAIN)
@@ -250,7 +287,10 @@ def _numbers(ds: pydicom.Dataset, keyword: str, count: int, name: str) -> list[f
     value = ds.get(keyword)
     if value in (None, ""):
         raise _refused(
-            name, keyword, "it is missing, so the image has no place in the patient", "Only images with a position make a volume."
+            name,
+            keyword,
+            "it is missing, so the image has no place in the patient",
+            "Only images with a position make a volume.",
         )
     try:
         numbers = [float(v) for v in value]

@@ -54,7 +54,9 @@ def write_mask(mask: Mask, path: Path, reference: Series, originals: Sequence[Pa
     numbers[present] = np.arange(1, present.size + 1)
     seg = hd.seg.Segmentation(
         source_images=sources,
-        pixel_array=numbers[np.minimum(mask.voxels, present.max())].astype(np.uint8 if present.size < 256 else np.uint16),
+        pixel_array=numbers[np.minimum(mask.voxels, present.max())].astype(
+            np.uint8 if present.size < 256 else np.uint16
+        ),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
         series_instance_uid=hd.UID(),
@@ -73,7 +75,9 @@ def write_mask(mask: Mask, path: Path, reference: Series, originals: Sequence[Pa
     seg.save_as(path, enforce_file_format=True)
     if reference.grid.affine.is_orthogonal:
         return ()
-    return ("The series has a gantry tilt: readers that build an orthogonal volume (dcmqi, 3D Slicer) will refuse this SEG.",)
+    return (
+        "The series has a gantry tilt: readers that build an orthogonal volume (dcmqi, 3D Slicer) will refuse this SEG.",
+    )
 
 
 def _source(path: Path, reference: Series, index: int) -> pydicom.Dataset:
@@ -92,10 +96,17 @@ def _source(path: Path, reference: Series, index: int) -> pydicom.Dataset:
         if not ds.get(keyword):
             setattr(ds, keyword, value)
     # Type 2: must be there, may be empty; highdicom copies them.
-    for keyword in (
-        "PatientID PatientName PatientBirthDate PatientSex StudyID StudyDate StudyTime AccessionNumber "
-        "ReferringPhysicianName"
-    ).split():
+    for keyword in [
+        "PatientID",
+        "PatientName",
+        "PatientBirthDate",
+        "PatientSex",
+        "StudyID",
+        "StudyDate",
+        "StudyTime",
+        "AccessionNumber",
+        "ReferringPhysicianName",
+    ]:
         if keyword not in ds:
             setattr(ds, keyword, "")
     return ds
@@ -131,12 +142,14 @@ def _cielab(color: str) -> list[int]:
     rgb = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     # sRGB to XYZ adapted to D50 (Bradford), over the D50 white.
-    to_xyz = np.array([[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]])
+    to_xyz = np.array(
+        [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
+    )
     xyz = to_xyz @ linear / np.array([0.96422, 1.0, 0.82521])
     f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     lab = np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
     scaled = [lab[0] / 100 * 65535, (lab[1] + 128) / 255 * 65535, (lab[2] + 128) / 255 * 65535]
-    return [int(round(min(max(v, 0), 65535))) for v in scaled]
+    return [round(min(max(v, 0), 65535)) for v in scaled]
 
 
 # --- in -------------------------------------------------------------------------------------------------------------
@@ -172,7 +185,12 @@ def read_mask(path: Path, reference: Series) -> Mask:
             labels = np.where(inside, number, 0).astype(np.uint16)
         clash = (voxels[z] != 0) & (labels != 0) & (voxels[z] != labels)
         if clash.any():
-            raise _refused(name, "segments", f"segments overlap ({int(clash.sum())} voxels in one slice)", "Import them one by one.")
+            raise _refused(
+                name,
+                "segments",
+                f"segments overlap ({int(clash.sum())} voxels in one slice)",
+                "Import them one by one.",
+            )
         np.copyto(voxels[z], labels, where=labels != 0)
     return Mask(voxels, grid, _classes(ds, voxels))
 
@@ -228,7 +246,7 @@ def _place(frame: Grid, grid: Grid, index: int, name: str) -> tuple[int, bool, t
     """Slice of ``grid`` on which a frame lies, whether its axes are swapped, and which run backwards."""
     height, width = frame.shape[1:]
     corners = grid.affine.to_index(frame.affine.to_world([[0, 0, 0], [0, height - 1, 0], [0, 0, width - 1]]))
-    z = int(round(corners[0, 0]))
+    z = round(float(corners[0, 0]))
     swapped = bool(abs(corners[1, 2] - corners[0, 2]) > abs(corners[1, 1] - corners[0, 1]))
     size = (width, height) if swapped else (height, width)
     off = max(float(np.abs(corners[:, 0] - z).max()), float(np.abs(corners - np.rint(corners)).max()))

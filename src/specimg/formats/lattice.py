@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,6 @@ import numpy.typing as npt
 from specimg.errors import UnreadableFile
 from specimg.geometry.affine import Affine
 from specimg.geometry.grid import Grid
-
-Turn = tuple[tuple[int, int, int], tuple[bool, bool, bool]]
 
 
 def reindexed(voxels: npt.NDArray[Any], source: Grid, target: Grid, *, file: str) -> npt.NDArray[Any]:
@@ -42,7 +41,7 @@ def reindexed(voxels: npt.NDArray[Any], source: Grid, target: Grid, *, file: str
     )
 
 
-def _turned(grid: Grid, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Grid:
+def _turned(grid: Grid, order: tuple[int, int, int], flips: Sequence[bool]) -> Grid:
     matrix = grid.affine.matrix.copy()
     matrix[:, :3] = grid.affine.matrix[:, list(order)]
     shape = (grid.shape[order[0]], grid.shape[order[1]], grid.shape[order[2]])

@@ -1,7 +1,7 @@
 """NIfTI-1 and NIfTI-2, images and label maps.
 
 The file's array is (i, j, k[, t]) with i fastest, and its affine leads to RAS millimetres. Here it becomes (t, z, y, x) =
-(t, k, j, i), the same samples in the same order of memory, with an affine to LPS: nothing is flipped and nothing is resampled.
+(t, k, j, i), the same samples in the same order of memory, with an affine to LPS: nothing is flipped or resampled.
 The sform counts if its code is above 0, else the qform (NIfTI-1 standard, method 3 before 2); a file with neither has no
 place in the patient and says so.
 """
@@ -186,10 +186,12 @@ def _place(header: Any, name: str) -> tuple[Affine, Space, tuple[str, ...]]:
     warnings: list[str] = []
     if sform is None and qform is None:
         zooms = [abs(float(z)) or 1.0 for z in header.get_zooms()[:3]] + [1.0]
-        chosen, space = np.diag(zooms), Space("pixel")
+        chosen: Any = np.diag(zooms)
+        space = Space("pixel")
         warnings.append("The file has neither sform nor qform: where it lies in the patient is not known.")
     else:
-        chosen, space = sform if sform is not None else qform, Space("patient")
+        chosen = sform if sform is not None else qform
+        space = Space("patient")
     if sform is not None and qform is not None and space.kind == "patient":
         with np.errstate(invalid="ignore"):
             apart = np.abs(np.asarray(sform) - np.asarray(qform)).max()
@@ -226,7 +228,7 @@ _SUFFIXES = {
 
 
 def _channel(path: Path, samples: Any, slope: float, intercept: float) -> tuple[str, Channel]:
-    """NIfTI does not say what its values are. Air at -1000 and nothing far below makes a CT; else the file's name may tell."""
+    """NIfTI does not say what its values are. Air at -1000 and nothing far below is CT; else the file's name may tell."""
     step = max(1, samples.shape[2] // 8)
     part = np.asarray(samples[:: max(1, samples.shape[0] // 64), :: max(1, samples.shape[1] // 64), ::step])
     part = part.astype(np.float64) * slope + intercept

@@ -219,7 +219,9 @@ class Child:
         if code == -signal.SIGXCPU:
             return _died(file, f"it took more than {self._seconds} s of computing")
         if code == -signal.SIGKILL:
-            return _died(file, f"it needed more than {self._memory / 2**30:.3g} GiB of memory or more time than allowed")
+            return _died(
+                file, f"it needed more than {self._memory / 2**30:.3g} GiB of memory or more time than allowed"
+            )
         return _broken(file, "its reader crashed")
 
     def _kill(self) -> None:
