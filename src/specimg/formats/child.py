@@ -1,7 +1,7 @@
 """The limited process: ``python -m specimg.formats.child MEMORY SECONDS``. Started by ``formats.sandbox``, by nobody else.
 
-It sets its own limits before it imports a single reader, then answers frames until the pipe closes. Messages of readers never
-leave it: they may quote what is in a file. Only errors of ours do, which name file, field and remedy.
+It sets its own limits before it imports a single reader, then answers frames until the pipe closes. Messages of readers
+never leave it: they may quote what is in a file. Only errors of ours do, which name file, field and remedy.
 """
 
 from __future__ import annotations

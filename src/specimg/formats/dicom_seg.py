@@ -2,7 +2,7 @@
 
 Out: BINARY, explicit VR little endian, one segment for each class that has voxels, numbered from 1, empty frames left out,
 source images referred to per frame. That is the one form that OHIF, dcmqi and dciodvfy all take (PS3.3 A.51, C.8.20).
-In: BINARY, FRACTIONAL (a voxel belongs from half of the maximum on) and label maps; every frame must lie on a slice of the image.
+In: BINARY, FRACTIONAL (a voxel belongs from half of the maximum on) and label maps; every frame must lie on a slice.
 """
 
 from __future__ import annotations
@@ -30,6 +30,17 @@ LABELMAP_CLASS = "1.2.840.10008.5.1.4.1.1.66.7"
 _ANATOMY = ("123037004", "SCT", "Anatomical Structure")
 _TISSUE = ("85756007", "SCT", "Tissue")
 _REMEDY = "Export the segmentation again for this series."
+_TYPE_2 = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
 _OFF = 1e-2
 """How far, in samples, a frame may lie from its slice."""
 
@@ -96,17 +107,7 @@ def _source(path: Path, reference: Series, index: int) -> pydicom.Dataset:
         if not ds.get(keyword):
             setattr(ds, keyword, value)
     # Type 2: must be there, may be empty; highdicom copies them.
-    for keyword in [
-        "PatientID",
-        "PatientName",
-        "PatientBirthDate",
-        "PatientSex",
-        "StudyID",
-        "StudyDate",
-        "StudyTime",
-        "AccessionNumber",
-        "ReferringPhysicianName",
-    ]:
+    for keyword in _TYPE_2:
         if keyword not in ds:
             setattr(ds, keyword, "")
     return ds
