@@ -90,7 +90,7 @@ def test_bytes_that_are_no_rows_are_refused() -> None:
 
 def test_too_many_runs_are_refused_by_their_size_alone() -> None:
     with pytest.raises(TooLarge):
-        Spans.from_bytes(bytes(16 * (edits.MAX_RUNS + 1)))
+        Spans.from_bytes(bytes(16 * (edits.MAX_SENT_RUNS + 1)))
 
 
 def test_a_run_past_the_range_of_indices_is_refused() -> None:

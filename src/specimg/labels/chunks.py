@@ -120,14 +120,14 @@ class ChunkedSpans:
     starts: npt.NDArray[np.int32]
     stops: npt.NDArray[np.int32]
 
-    def mask(self, index: Index) -> npt.NDArray[np.bool_] | None:
-        """The voxels of one chunk; ``None`` if it has none."""
+    def mask(self, index: Index) -> npt.NDArray[np.bool_]:
+        """The voxels of one chunk."""
         _, ny, nx = self.grid.counts
         flat = (index[0] * ny + index[1]) * nx + index[2]
         i = int(np.searchsorted(self.ids, flat))
-        if i == len(self.ids) or self.ids[i] != flat:
-            return None
-        runs = slice(self.bounds[i], self.bounds[i + 1])
+        runs = slice(0, 0)
+        if i < len(self.ids) and self.ids[i] == flat:
+            runs = slice(self.bounds[i], self.bounds[i + 1])
         cz, cy, cx = self.grid.chunk
         return fill_runs(self.starts[runs], self.stops[runs], cz * cy * cx).reshape(self.grid.chunk)
 

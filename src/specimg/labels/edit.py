@@ -21,15 +21,17 @@ Index = tuple[int, int, int]
 Box = tuple[Index, Index]
 """``(start, stop)`` in (z, y, x), ``start <= index < stop``."""
 
-MAX_RUNS = 4_000_000
-"""Runs of one edit: 64 MiB of span bytes. A 512 x 512 x 100 organ has some 100,000."""
+MAX_RUNS = 16_000_000
+"""Runs of one edit, such as an import of a hundred classes."""
+MAX_SENT_RUNS = 4_000_000
+"""Runs that are taken from a client at once: 64 MiB. A 512 x 512 x 100 organ has some 100,000."""
 MAX_PARAMS_BYTES = 16 * 1024
 MAX_REASON = 2_000
 MAX_SHAPES = 10_000
 MAX_LABEL = 65_535
 
 _ROW_BYTES = 16
-_PIECE_VOXELS = 1 << 24
+_PIECE_VOXELS = 1 << 22
 """Voxels turned into runs at a time: bounds scratch memory for a mask of any size."""
 
 
@@ -92,8 +94,8 @@ class Spans:
         """From ``to_bytes``. Raises ``InvalidInput`` or ``TooLarge``; nothing is copied before the size is known."""
         if len(data) % _ROW_BYTES:
             raise InvalidInput("span bytes are rows of four little-endian 32-bit integers", field="spans")
-        if len(data) > MAX_RUNS * _ROW_BYTES:
-            raise TooLarge(f"an edit holds at most {MAX_RUNS} runs; send it in parts")
+        if len(data) > MAX_SENT_RUNS * _ROW_BYTES:
+            raise TooLarge(f"an edit is sent with at most {MAX_SENT_RUNS} runs; send it in parts")
         return cls(np.frombuffer(data, dtype="<i4").reshape(-1, 4))
 
     @classmethod

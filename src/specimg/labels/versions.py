@@ -14,7 +14,7 @@ or the size of the image. Memory: the runs of the edit and a few chunks at a tim
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ from specimg.digest import JSON, Digest, digest_json
 from specimg.errors import Conflict, InvalidInput, VersionConflict
 from specimg.labels import shape_store
 from specimg.labels.chunk_store import Chunks, StoredChunk, changed_chunks, written_by
-from specimg.labels.chunks import cut, key_of
+from specimg.labels.chunks import ChunkedSpans, ChunkGrid, cut, key_of
 from specimg.labels.edit import Box, Edit, Index, ShapePut, require_reason
 from specimg.labels.merge import Assertion, Collisions, assert_change, assert_writes, bounds_of, carry, union
 from specimg.labels.segmentation import Segmentation, first_digest, to_box
@@ -386,12 +386,23 @@ def _write_shapes(
 
 def _edit_chunks(chunks: Chunks, segmentation: Segmentation, edit: Edit) -> Iterator[_ChunkAct]:
     """What an edit asserts, chunk by chunk in C order."""
-    cuts = [(write, cut(write.spans, segmentation.chunks)) for write in edit.voxels]
-    ids = np.unique(np.concatenate([parts.ids for _, parts in cuts])) if cuts else ()
-    for index in segmentation.chunks.unravel(ids):
+    cuts = [cut(write.spans, segmentation.chunks) for write in edit.voxels]
+    for index, numbers in _by_chunk(segmentation.chunks, cuts):
         base, head = _base_and_head(chunks, index, edit.base, segmentation.head)
-        here = [(write, mask) for write, parts in cuts if (mask := parts.mask(index)) is not None]
-        yield _ChunkAct(index, base, head, assert_writes(base.voxels, here))
+        writes = [(edit.voxels[number], cuts[number].mask(index)) for number in numbers]
+        yield _ChunkAct(index, base, head, assert_writes(base.voxels, writes))
+
+
+def _by_chunk(grid: ChunkGrid, cuts: Sequence[ChunkedSpans]) -> Iterator[tuple[Index, list[int]]]:
+    """Each touched chunk with the numbers of the writes that touch it, both ascending."""
+    if not cuts:
+        return
+    ids = np.concatenate([parts.ids for parts in cuts])
+    numbers = np.repeat(np.arange(len(cuts)), [len(parts.ids) for parts in cuts])
+    order = np.argsort(ids, kind="stable")
+    touched, first = np.unique(ids[order], return_index=True)
+    for index, group in zip(grid.unravel(touched), np.split(numbers[order], first[1:]), strict=False):
+        yield index, group.tolist()
 
 
 def _edit_shapes(connection: Connection, segmentation: Segmentation, edit: Edit) -> Iterator[_ShapeAct]:
