@@ -64,7 +64,6 @@ class Recorder:
     log: Log
     head: int = 0
     digest: Digest = field(default_factory=lambda: sha_json({"segmentation": SEGMENTATION}))
-    entry_ids: list[str] = field(default_factory=list)
 
     @classmethod
     def open(cls, home: Path) -> Recorder:
@@ -78,8 +77,7 @@ class Recorder:
             for table, values in rows:
                 filled = {key: time if value is NOW else value for key, value in values.items()}
                 connection.execute(insert(table).values(**filled))
-            self.entry_ids.append(self.log.append(connection, make(time)))
-        return self.entry_ids[-1]
+            return self.log.append(connection, make(time))
 
     def view(self, number: int = 0) -> str:
         return self.act(lambda time: entries.image_view(READER, time, project=PROJECT, image=f"{number:032x}"))
@@ -140,9 +138,9 @@ class Recorder:
                 )
             )
             connection.execute(update(schema.segmentation).values(head=version, head_digest=digest))
-            self.entry_ids.append(self.log.append(connection, entry))
+            self.log.append(connection, entry)
         self.head, self.digest = version, digest
-        return self.entry_ids[-1]
+        return entry.id
 
     def _chunks(self, connection: Connection, version: int, chunks: Mapping[str, bytes | None]) -> dict[str, Any]:
         written: dict[str, Any] = {}
@@ -313,7 +311,10 @@ def image_of(home: Path) -> str:
 
 def _ingest(recorder: Recorder) -> None:
     """An image of two files, from one original. Stands in for the store's writer: the digest is its manifest's."""
-    files = {"zarr.json": b'{"zarr_format":3}', "0/c/0/0/0": b"voxels"}
+    series, levels = {"kind": "volume", "rescale": {"slope": [1], "intercept": [-1024.0]}}, [{"path": "0"}]
+    own = {"series": series, "levels": [{"path": "0", "grid": {}}]}
+    group = json.dumps({"zarr_format": 3, "attributes": {"specimg": own}}).encode()
+    files = {"zarr.json": group, "0/c/0/0/0": b"voxels"}
     digest = sha_json(sorted([name, len(data), sha(data)[7:]] for name, data in files.items()))
     folder = recorder.home / "images" / digest[7:39]
     for name, data in files.items():
@@ -334,8 +335,8 @@ def _ingest(recorder: Recorder) -> None:
                 "id": digest[7:39],
                 "digest": digest,
                 "format": "dicom",
-                "series": {},
-                "levels": [],
+                "series": {**series, "files": ["a.dcm"], "source": {}},
+                "levels": levels,
                 "bytes": 1,
                 "created_at": NOW,
             },

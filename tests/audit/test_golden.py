@@ -6,7 +6,6 @@ import hashlib
 import json
 
 from audit.make_golden import FOLDER, make
-
 from specimg.audit.checkpoint import Checkpoint, VerifierKey
 from specimg.audit.verify import verify_proof
 

@@ -23,6 +23,8 @@ from audit.recording import (
     Intruder,
     Recorder,
     edit_json,
+    fill,
+    image_of,
     sha,
     vkey,
 )
@@ -424,12 +426,30 @@ def test_an_image_file_changed(home: Path, act: str) -> None:
     assert verify_home(home, vkey(home), images=False).findings[0].code == "images-skipped"
 
 
+def test_the_same_image_brought_again_from_other_files(recorder: Recorder) -> None:
+    """Another compression of the same pixels, into another project: one image, two entries."""
+    fill(recorder)
+    image = image_of(recorder.home)
+    with recorder.database.reading() as connection:
+        digest = Digest(str(connection.exec_driver_sql("SELECT digest FROM image").scalar()))
+    recorder.act(
+        lambda time: entries.image_ingest(
+            READER, time, project="another", image=image, digest=digest, originals=[sha(b"other file")]
+        )
+    )
+    recorder.close()
+    assert verify(recorder.home).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("sql", "code"),
     [
         ("UPDATE image SET digest = 'sha256:00'", "image-entry"),
         ("DELETE FROM image_original", "image-entry"),
         ("DELETE FROM image", "image-gone"),
+        ("UPDATE image SET series = replace(series, '-1024', '0')", "image-row"),
+        ("UPDATE image SET levels = '[]'", "image-row"),
+        ("UPDATE image SET series = 'not JSON'", "image-row"),
         ("UPDATE ontology SET classes = replace(classes, 'liver', 'spleen')", "ontology-entry"),
         ("UPDATE ontology SET created_by = 'x'", "ontology-entry"),
         ("UPDATE proposal SET spans = x'00'", "proposal-digest"),

@@ -6,6 +6,7 @@ import hashlib
 import sqlite3
 from pathlib import Path
 
+from .canonical import loads
 from .labels import digest_of
 from .report import Progress, Report
 
@@ -102,30 +103,50 @@ def _hash_file(path: Path) -> tuple[str | None, int]:
 
 
 def verify_images(connection: sqlite3.Connection, home: Path, report: Report, progress: Progress) -> None:
-    """Every image's files are those of its digest, none changed, missing or added.
+    """Every image's files are those of its digest, none changed, missing or added; and its row says what they say.
 
     The digest is of the canonical JSON of ``[[path, size, sha256 in hex], …]`` over all its files, sorted by path.
     """
-    images = connection.execute("SELECT id, digest FROM image ORDER BY id").fetchall()
-    for number, (image, digest) in enumerate(images):
+    images = connection.execute("SELECT id, digest, series, levels FROM image ORDER BY id").fetchall()
+    for number, (image, digest, series, levels) in enumerate(images):
         progress("images", number, len(images))
         folder = home / "images" / str(image)
-        manifest: list[list[object]] = []
-        for path in folder.rglob("*"):
-            if path.is_file() or path.is_symlink():
-                found, size = (None, 0) if path.is_symlink() else _hash_file(path)
-                manifest.append([path.relative_to(folder).as_posix(), size, found and found[7:]])
-        manifest.sort(key=lambda row: str(row[0]))
+        manifest = _manifest(folder)
         report.count("image files", len(manifest))
         if digest_of(manifest) != digest:
-            entry = connection.execute(
-                "SELECT \"index\", id FROM claim WHERE object = ? AND type = 'image.ingest' ORDER BY 1", (image,)
-            ).fetchone() or (None, None)
-            report.add(
-                "invalid",
-                "image-files",
-                f"files of image {image} were changed, added or are missing",
-                index=entry[0],
-                entry_id=entry[1],
-            )
+            wrong = ("image-files", f"files of image {image} were changed, added or are missing")
+        elif _contradicts(folder / "zarr.json", series, levels):
+            wrong = ("image-row", f"image {image} is described otherwise in the database than in its own files")
+        else:
+            continue
+        index, entry_id = connection.execute(
+            "SELECT \"index\", id FROM claim WHERE object = ? AND type = 'image.ingest' ORDER BY 1", (image,)
+        ).fetchone() or (None, None)
+        report.add("invalid", *wrong, index=index, entry_id=entry_id)
     progress("images", len(images), len(images))
+
+
+def _manifest(folder: Path) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for path in folder.rglob("*"):
+        if path.is_file() or path.is_symlink():
+            found, size = (None, 0) if path.is_symlink() else _hash_file(path)
+            rows.append([path.relative_to(folder).as_posix(), size, found and found[7:]])
+    return sorted(rows, key=lambda row: str(row[0]))
+
+
+def _contradicts(group: Path, series: object, levels: object) -> bool:
+    """Whether the row's geometry, rescale and levels differ from those in ``zarr.json``, which the digest covers.
+
+    Of a series, names of files and what export needs of the source are in the row alone. A group that does not describe
+    itself (the digest says it never did) cannot be contradicted.
+    """
+    try:
+        own = loads(group.read_text("utf-8")).get("attributes", {}).get("specimg")
+        if own is None:
+            return False
+        row = {key: value for key, value in loads(str(series)).items() if key not in ("files", "source")}
+        pyramid = [{key: value for key, value in level.items() if key != "grid"} for level in own["levels"]]
+        return bool(row != own["series"] or loads(str(levels)) != pyramid)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return True

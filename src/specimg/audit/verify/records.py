@@ -21,9 +21,16 @@ def verify_records(connection: sqlite3.Connection, report: Report) -> None:
 def _images(connection: sqlite3.Connection, report: Report) -> None:
     rows = """
     SELECT i.id, i.digest, c."index", c.id, c.new, c.detail FROM image i
-    LEFT JOIN claim c ON c.object = i.id AND c.type = 'image.ingest' ORDER BY i.id, c."index"
+    LEFT JOIN claim c ON c.object = i.id AND c.type = 'image.ingest' ORDER BY i.id, c."index" IS NULL, c."index"
     """
+    before = None
     for image, digest, index, entry_id, new, detail in connection.execute(rows):
+        if image == before:
+            # Brought again, to another project: perhaps from other files, which were not kept if the pixels were the same.
+            if new != digest:
+                report.add("invalid", "image-entry", f"image {image} is not this one", index=index, entry_id=entry_id)
+            continue
+        before = image
         if entry_id is None:
             report.add("invalid", "image-no-entry", f"image {image} has no entry in the log")
             continue
