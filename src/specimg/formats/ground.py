@@ -40,6 +40,7 @@ class MapProjection:
         if grid.space.crs is None:
             raise InvalidInput("the grid has no CRS", field="crs")
         self._affine, self._crs = grid.affine, _crs(grid.space.crs)
+        self._middle_x = float(grid.affine.to_world([(n - 1) / 2 for n in grid.shape])[0])
 
     def to_ground(self, line: npt.ArrayLike, pixel: npt.ArrayLike, height: npt.ArrayLike | None = None) -> Ground:
         """As the protocol says. ``height`` is passed through: a map has its own idea of the ground. The error is NaN."""
@@ -57,7 +58,7 @@ class MapProjection:
         x, y = _transform(_WGS84, self._crs, lon_, lat_)
         if self._crs.is_geographic:
             # A geographic raster may run from 0 to 360 or past 180: take the turn that is nearest to its middle.
-            x = x - 360 * np.round((x - self._affine.matrix[0, 3]) / 360)
+            x = x - 360 * np.round((x - self._middle_x) / 360)
         index = self._affine.to_index(np.stack([x, y, np.zeros(x.shape)], axis=-1))
         return index[..., 1], index[..., 2]
 
