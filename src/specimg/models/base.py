@@ -404,15 +404,15 @@ class View:
         values = self.read(low, high, level)
         for axis, e in enumerate(extra):
             if e > 1:
-                values = _block_mean(values, axis, e)
+                values = block_mean(values, axis, e)
         return values
 
 
-def _block_mean(values: npt.NDArray[np.float32], axis: int, size: int) -> npt.NDArray[np.float32]:
+def block_mean(values: npt.NDArray[np.float32], axis: int, size: int) -> npt.NDArray[np.float32]:
     """Means of ``size`` neighbours along an axis; the last block may be short."""
     edges = np.arange(0, values.shape[axis], size)
     totals = np.add.reduceat(values, edges, axis=axis, dtype=np.float32)
     counts = np.diff(np.append(edges, values.shape[axis])).astype(np.float32)
-    shape = [1, 1, 1]
+    shape = [1] * values.ndim
     shape[axis] = counts.size
     return np.asarray(totals / counts.reshape(shape), dtype=np.float32)

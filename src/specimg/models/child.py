@@ -151,9 +151,7 @@ def open_image(value: Mapping[str, Any]) -> Image:
             digest=parse_digest(value["digest"]),
             format=str(value["format"]),
             series=Series.from_json(value["series"]),
-            levels=tuple(
-                Level(**{k: v if k == "path" else tuple(v) for k, v in level.items()}) for level in value["levels"]
-            ),
+            levels=tuple(Level.from_json(level) for level in value["levels"]),
             root=Path(value["root"]),
         )
     except (KeyError, TypeError, ValueError) as error:

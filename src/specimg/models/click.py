@@ -40,6 +40,7 @@ SAMPLE_WINDOWS = (12, 20, 32, 52, 84, 135, 220, 350, 560)
 class Shown:
     """Prompts as geometry, level-0 indices: points (n, 3), box as lowest and highest index."""
 
+    first: Points
     positive: Points
     negative: Points
     low: Points | None
@@ -67,7 +68,8 @@ class Shown:
             low, high = np.concatenate(corners).min(axis=0), np.concatenate(corners).max(axis=0)
         elif len(sides[True]) == 1:
             raise InvalidInput("the first prompt must be inside the object, or a box around it", field="prompts")
-        return cls(np.concatenate(sides[True]), np.concatenate(sides[False]), low, high, plane)
+        positive = sides[True][1] if len(sides[True]) > 1 else sides[True][0]
+        return cls(positive, np.concatenate(sides[True]), np.concatenate(sides[False]), low, high, plane)
 
 
 def _along(points: Points) -> Points:
@@ -120,11 +122,11 @@ class ClickSession:
         if shown.low is not None and shown.high is not None:
             low, high, prior = shown.low, shown.high, None
         else:
-            low, high, prior = _extent(view, shown, scale, cancel)
+            low, high, prior = _extent(view, shown, _windows(view, shown, scale, cancel))
         stop_if(cancel)
-        here, mask, image = _segment(view, shown, scale, low, high, prior)
+        here, mask, scale = _segment(view, shown, scale, low, high, prior)
         stop_if(cancel)
-        return _refine(view, here, mask, image, shown, scale).trimmed()
+        return _refine(view, here, mask, scale, shown, cancel).trimmed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,7 @@ class Scale:
         flat = [1 if n > 1 else 0 for n in image.shape]
         if self.decibel:
             image = ndimage.median_filter(image, [1 + 2 * f for f in flat])
-        return np.asarray(ndimage.gaussian_filter(image, [0.7 * f for f in flat]), dtype=np.float32)
+        return np.asarray(ndimage.gaussian_filter(image, [0.65 * f for f in flat]), dtype=np.float32)
 
 
 def _is_amplitude(view: View) -> bool:
@@ -196,14 +198,6 @@ def _around(view: View, point: Points, reach: int, plane: tuple[base.Axis, int] 
     low = [max(0, c - s) for c, s in zip(centre, spread, strict=True)]
     high = [min(n, c + s + 1) for c, s, n in zip(centre, spread, view.grid.shape, strict=True)]
     return view.read(low, high).ravel()
-
-
-def _window(view: View, shown: Shown, half: float, budget: int) -> Region:
-    """The region within ``half`` (world units of the first axis of the plane) of all positive points."""
-    spacing = _sizes(view)
-    reach = half / np.asarray(spacing)
-    low, high = shown.positive.min(axis=0) - reach, shown.positive.max(axis=0) + reach
-    return _region(view, shown, low, high, budget)
 
 
 def _sizes(view: View) -> tuple[float, float, float]:
@@ -224,46 +218,58 @@ def _region(view: View, shown: Shown, low: Points, high: Points, budget: int) ->
     return Region.around(low, high, spacing=_sizes(view), whole=view.grid.shape, budget=budget, normal=normal)
 
 
-def _extent(view: View, shown: Shown, scale: Scale, cancel: Cancel) -> tuple[Points, Points, tuple[Region, Mask]]:
-    """Where the object seems to be, from points alone: level-0 box and first guess."""
-    widths = PATIENT_WINDOWS if view.grid.space.kind == "patient" else SAMPLE_WINDOWS
-    found: list[tuple[float, levels.Guess]] = []
-    regions: list[Region] = []
-    sizes = _sizes(view)
-    for half in widths:
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """One of the growing windows around the first prompt, judged."""
+
+    half: float
+    region: Region
+    shapes: levels.Shapes
+
+    def guess(self, shown: Shown) -> levels.Guess:
+        """Its best shape, with the later prompts as witnesses."""
+        blocks = np.floor(self.region.blocks_of(shown.negative) + 0.5).astype(np.int64)
+        held = ((blocks >= 0) & (blocks < self.region.shape)).all(axis=1)
+        return self.shapes.best(self.shapes.rank[tuple(blocks[held].T)].tolist())
+
+
+def _windows(view: View, shown: Shown, scale: Scale, cancel: Cancel) -> list[Window]:
+    """Growing windows around the first positive prompt, until one holds the whole image."""
+    halves = PATIENT_WINDOWS if view.grid.space.kind == "patient" else SAMPLE_WINDOWS
+    sizes = np.asarray(_sizes(view))
+    found: list[Window] = []
+    for half in halves:
         stop_if(cancel)
-        here = _window(view, shown, half, WINDOW_BUDGET)
-        values = view.read_blocks(here.start, here.shape, here.factors)
-        image = scale.fitted(values).image(values)
-        found.append((half, _look(image, scale, here, shown, sizes, half)))
-        regions.append(here)
+        low, high = shown.first.min(axis=0) - half / sizes, shown.first.max(axis=0) + half / sizes
+        here = _region(view, shown, low, high, WINDOW_BUDGET)
+        found.append(Window(half, here, _judge(view, shown, scale, here, half)))
         if not any(side for pair in here.open_sides() for side in pair):
             break
-    if len(found) > 1 and len(found) < len(widths):
-        found.append((widths[len(found)], found[-1][1]))  # nothing more to see: the whole image witnesses itself
-    k = levels.choose(found)
-    guess, here = found[k][1], regions[k]
-    blocks = np.argwhere(guess.mask)
-    factors = np.asarray(here.factors)
-    low = here.indices_of(blocks.min(axis=0)) - factors / 2
-    high = here.indices_of(blocks.max(axis=0)) + factors / 2
-    return low, high, (here, guess.mask)
+    return found
 
 
-def _look(image: Real, scale: Scale, here: Region, shown: Shown, sizes: Sequence[float], half: float) -> levels.Guess:
-    """The best shape in one window."""
-    calm = scale.calm(image)
-    step = here.step(sizes)
-    positive, negative = here.mark(shown.positive), here.mark(shown.negative)
-    distance = classical.geodesic(calm, positive, step, flat=0.01)
-    if negative.any():
-        other = classical.geodesic(calm, negative & ~positive, step, flat=0.01)
-        distance[other <= distance] = classical.FAR
+def _judge(view: View, shown: Shown, scale: Scale, here: Region, half: float) -> levels.Shapes:
+    """The nested shapes of one window."""
+    values = view.read_blocks(here.start, here.shape, here.factors)
+    image = scale.fitted(values).image(values)
+    sizes = _sizes(view)
+    seeds = here.mark(shown.first)
+    distance = classical.geodesic(scale.calm(image), seeds, here.step(sizes), flat=0.01)
     sides = np.asarray(here.factors) * sizes
-    apart = ndimage.distance_transform_edt(~positive, sampling=sides)
-    near = apart <= max(half / 2, 1.01 * float(sides.max()))
-    edges = levels.edge_strength(image, near)
-    return levels.best_shape(distance, edges, here.open_sides(), float(np.prod(sides)))
+    near = ndimage.distance_transform_edt(~seeds, sampling=sides) <= max(half / 2, 1.01 * float(sides.max()))
+    return levels.shapes(distance, levels.edge_strength(image, near), here.open_sides(), float(np.prod(sides)))
+
+
+def _extent(view: View, shown: Shown, windows: list[Window]) -> tuple[Points, Points, tuple[Region, Mask]]:
+    """Where the object seems to be, from points alone: level-0 box and first guess."""
+    guesses = [(w.half, w.guess(shown)) for w in windows]
+    k = levels.choose(guesses)
+    here, mask = windows[k].region, guesses[k][1].mask
+    blocks = np.argwhere(mask)
+    half = np.asarray(here.factors) / 2
+    low = np.minimum(here.indices_of(blocks.min(axis=0)) - half, shown.positive.min(axis=0))
+    high = np.maximum(here.indices_of(blocks.max(axis=0)) + half, shown.positive.max(axis=0))
+    return low, high, (here, mask)
 
 
 def _segment(
@@ -330,18 +336,29 @@ def _core(outside: Mask) -> Real:
 
 
 def _carried(prior: tuple[Region, Mask], here: Region) -> Real:
-    """The first guess at the blocks of another region, 0..1, softened at its surface."""
+    """A mask on the blocks of another region, 0..1, softened at its surface; outside of its own region 0."""
     there, mask = prior
-    soft = ndimage.gaussian_filter(mask.astype(np.float32), [1.0 if n > 1 else 0 for n in mask.shape])
-    grid = [
-        (((np.arange(n) + s) * f + (f - 1) / 2) - (g - 1) / 2) / g - t
-        for n, s, f, g, t in zip(here.shape, here.start, here.factors, there.factors, there.start, strict=True)
-    ]
-    coordinates = np.meshgrid(*grid, indexing="ij")
-    return np.asarray(ndimage.map_coordinates(soft, coordinates, order=1, mode="constant"), dtype=np.float32)
+    soft = ndimage.gaussian_filter(mask.astype(np.float32), [0.8 if n > 1 else 0 for n in mask.shape])
+    for axis in range(3):
+        centres = (np.arange(here.shape[axis]) + here.start[axis]) * here.factors[axis] + (here.factors[axis] - 1) / 2
+        at = (centres - (there.factors[axis] - 1) / 2) / there.factors[axis] - there.start[axis]
+        soft = _interpolated(soft, axis, at)
+    return soft
 
 
-SHARE_HIST, SHARE_PRIOR, SHARE_GEO, SMOOTH, FLAT = 1.0, 1.2, 1.6, 1.5, 0.03
+def _interpolated(values: Real, axis: int, at: Points) -> Real:
+    """Linear interpolation along one axis; half a sample beyond the ends counts as the end, farther as 0."""
+    size = values.shape[axis]
+    first = np.clip(np.floor(at).astype(np.int64), 0, max(0, size - 2))
+    second = np.minimum(first + 1, size - 1)
+    part = np.clip(at - first, 0, 1).astype(np.float32)
+    part[(at < -0.5) | (at > size - 0.5)] = np.nan
+    part = part.reshape([-1 if a == axis else 1 for a in range(3)])
+    result: Real = np.take(values, first, axis) * (1 - part) + np.take(values, second, axis) * part
+    return np.asarray(np.nan_to_num(result, nan=0.0), dtype=np.float32)
+
+
+SHARE_HIST, SHARE_PRIOR, SHARE_GEO, SMOOTH, FLAT = 1.0, 1.2, 1.6, 1.2, 0.03
 
 
 def _decide(
@@ -397,12 +414,48 @@ def _largest(mask: Mask, weight: Real) -> Mask:
     return np.asarray(labels == totals.argmax())
 
 
-def _refine(view: View, here: Region, mask: Mask, scale: Scale, shown: Shown, first: Scale) -> Answer:
-    """Back to level-0 samples."""
-    for axis, f in enumerate(here.factors):
-        mask = np.repeat(mask, f, axis=axis)
-    size = [b - a for a, b in zip(here.start0, here.stop0, strict=True)]
-    return Answer(here.start0, mask[tuple(slice(0, n) for n in size)])
+def _refine(view: View, here: Region, mask: Mask, scale: Scale, shown: Shown, cancel: Cancel) -> Answer:
+    """Back at the image's own samples: near the surface, intensity decides together with the blocks' opinion."""
+    box = ndimage.find_objects(mask.astype(np.uint8))
+    if not box or max(here.factors) == 1:
+        return Answer(here.start0, mask)
+    low = np.maximum(0, [(s.start - 2 + a) * f for s, a, f in zip(box[0], here.start, here.factors, strict=True)])
+    high = [(s.stop + 2 + a) * f for s, a, f in zip(box[0], here.start, here.factors, strict=True)]
+    fine = _region(view, shown, low.astype(np.float64), np.asarray(high, np.float64) - 1, REFINE)
+    opinion = _carried((here, mask), fine)
+    if fine.factors != here.factors:
+        stop_if(cancel)
+        image = scale.image(view.read_blocks(fine.start, fine.shape, fine.factors))
+        opinion = _sharpened(opinion, image, scale)
+    fine_mask = opinion > 0.5
+    for axis, f in enumerate(fine.factors):
+        fine_mask = np.repeat(fine_mask, f, axis=axis)
+    size = [b - a for a, b in zip(fine.start0, fine.stop0, strict=True)]
+    return Answer(fine.start0, fine_mask[tuple(slice(0, n) for n in size)])
+
+
+REFINE = 6_000_000
+"""Samples near the object that the last phase looks at; a larger object keeps a coarser border."""
+
+
+def _sharpened(opinion: Real, image: Real, scale: Scale) -> Real:
+    """Probabilities that follow the image in the band where the blocks are of two minds."""
+    if scale.decibel:
+        return opinion  # one sample of speckle says nothing
+    bins = np.clip(((image + 0.5) * BINS).astype(np.intp), 0, BINS - 1)
+    inside, outside = opinion > 0.95, (opinion < 0.05) & (opinion > 0)
+    if not inside.any() or not outside.any():
+        return opinion
+    ratio = classical.histogram_ratio(bins, inside.astype(np.float32), outside.astype(np.float32))
+    evidence = scale.calm(np.log(ratio / (1 - ratio)).astype(np.float32))
+    band = (opinion > 0.05) & (opinion < 0.95)
+    belief = np.clip(opinion, 0.01, 0.99)
+    total = BELIEF * np.log(belief / (1 - belief)) + evidence
+    return np.asarray(np.where(band, 1 / (1 + np.exp(-total)), opinion), np.float32)
+
+
+BELIEF = 1.5
+"""Weight of the blocks' opinion against the intensity of one sample."""
 
 
 CLICK = Click()

@@ -8,6 +8,7 @@ finds again. One sweep per window gives the surface statistics of all its shapes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ LEAST = 27
 @dataclass(frozen=True, slots=True, eq=False)
 class Guess:
     """The best shape of one window. ``edge`` and ``touch`` are 0..1: how much of the surface lies on edges of the image
-    and on open sides of the window.
+    and on open sides of the window; ``volume`` is in world units.
     """
 
     mask: Mask
@@ -35,6 +36,32 @@ class Guess:
     volume: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shapes:
+    """The nested shapes ``rank <= t`` of one window, and for each t what makes it likely."""
+
+    rank: npt.NDArray[np.int32]
+    score: npt.NDArray[np.float64]
+    edge: npt.NDArray[np.float64]
+    touch: npt.NDArray[np.float64]
+    volume: npt.NDArray[np.float64]
+
+    def best(self, negative: Sequence[int]) -> Guess:
+        """The likeliest shape, given the ranks of negative prompts in the window: it had better leave them out."""
+        score = self.score
+        if negative:
+            left_out = (np.asarray(negative, np.int32) > np.arange(SHAPES + 2)[:, None]).mean(axis=1)
+            score = score * (0.2 + 0.8 * left_out)
+        best = int(score.argmax())
+        return Guess(
+            self.rank <= best,
+            float(score[best]),
+            float(self.edge[best]),
+            float(self.touch[best]),
+            float(self.volume[best]),
+        )
+
+
 def edge_strength(image: Real, near: Mask, *, blur: float = 0.8) -> Real:
     """0..1 per sample: gradient against what is usual near the click, so that noise does not count as an edge."""
     gradient = ndimage.gaussian_gradient_magnitude(image, [blur if n > 1 else 0 for n in image.shape])
@@ -42,8 +69,8 @@ def edge_strength(image: Real, near: Mask, *, blur: float = 0.8) -> Real:
     return np.asarray(gradient / (gradient + 2 * usual), dtype=np.float32)
 
 
-def best_shape(distance: Real, edges: Real, open_sides: tuple[tuple[bool, bool], ...], block: float) -> Guess:
-    """The best of the nested shapes ``distance <= t``. ``block`` is the volume (area in a plane) of one sample."""
+def shapes(distance: Real, edges: Real, open_sides: tuple[tuple[bool, bool], ...], block: float) -> Shapes:
+    """Judge the nested shapes ``distance <= t``. ``block`` is the volume of one sample."""
     reached = distance < FAR / 2
     top = float(np.quantile(distance[reached], 0.98)) + 1e-9
     rank = np.where(reached, np.minimum((distance * (SHAPES / top)).astype(np.int32), SHAPES), SHAPES + 1)
@@ -57,8 +84,7 @@ def best_shape(distance: Real, edges: Real, open_sides: tuple[tuple[bool, bool],
     compact = np.minimum(1, ball / np.maximum(1, surface))
     score = edge * (1 - touch) ** 2 * np.sqrt(compact)
     score[(volume < (9 if flat else LEAST)) | (np.arange(SHAPES + 2) >= SHAPES)] = 0
-    t = int(score.argmax())
-    return Guess(rank <= t, float(score[t]), float(edge[t]), float(touch[t]), float(volume[t]) * block)
+    return Shapes(rank, score, edge, touch, np.asarray(volume * block, np.float64))
 
 
 def _surface(
@@ -82,16 +108,21 @@ def _surface(
     return np.cumsum(surface), np.cumsum(support), np.cumsum(touching)
 
 
+UNKNOWN = 0.5
+
+
 def choose(guesses: list[tuple[float, Guess]]) -> int:
     """Which of the windows (half-width, guess), smallest first, shows the object.
 
-    A shape counts as far as the next larger window finds one of the same volume; the largest window has no next and is
-    only a witness, unless it is the only one. Small windows are preferred a little: they see details.
+    A shape counts as far as the next larger window finds one of the same volume. The largest window has no next: what
+    it shows is half believed. Small windows are preferred a little: they see details.
     """
     best, chosen = -1.0, 0
-    for k, (width, guess) in enumerate(guesses[:-1]):
-        following = guesses[k + 1][1].volume
-        agreement = min(guess.volume, following) / max(guess.volume, following, 1e-9)
+    for k, (width, guess) in enumerate(guesses):
+        agreement = UNKNOWN
+        if k + 1 < len(guesses):
+            following = guesses[k + 1][1].volume
+            agreement = min(guess.volume, following) / max(guess.volume, following, 1e-9)
         # Without an edge, or cut off by the window, it can only be a makeshift.
         worth = 1.0 if guess.edge > 0.35 and guess.touch < 0.1 else 0.1
         value = guess.score * agreement * width**-0.3 * worth

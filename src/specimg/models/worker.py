@@ -74,16 +74,7 @@ def describe(image: StoredImage) -> dict[str, Any]:
         "digest": image.digest,
         "format": image.format,
         "series": series,
-        "levels": [
-            {
-                "path": level.path,
-                "shape": list(level.shape),
-                "chunks": list(level.chunks),
-                "shards": list(level.shards),
-                "factors": list(level.factors),
-            }
-            for level in image.levels
-        ],
+        "levels": [level.to_json() for level in image.levels],
         "root": str(image.root),
     }
 
