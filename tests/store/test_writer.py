@@ -217,7 +217,7 @@ _LARGE = textwrap.dedent(
     (folder / "first").mkdir()
     tiny = np.zeros((40, 130, 130), np.uint16) if kind == "volume" else np.zeros((1, 600, 600), np.uint16)
     write(getattr(phantoms, kind)(tiny), folder / "first")
-    shape = (640, 768, 512) if kind == "volume" else (1, 12288, 20480)
+    shape = (640, 1024, 512) if kind == "volume" else (1, 16384, 20480)
     opened = Generated(getattr(phantoms, kind)(np.broadcast_to(np.zeros((), np.uint16), shape)).series)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room,) * 2)
@@ -229,10 +229,10 @@ _LARGE = textwrap.dedent(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of the address space are tested on Linux")
-@pytest.mark.parametrize(("kind", "size"), [("volume", 640 * 768 * 512 * 2), ("raster", 12288 * 20480 * 2)])
+@pytest.mark.parametrize(("kind", "size"), [("volume", 640 * 1024 * 512 * 2), ("raster", 16384 * 20480 * 2)])
 def test_a_series_larger_than_memory_is_written(tmp_path: Path, kind: str, size: int) -> None:
-    room = 320 * 2**20
-    assert size > 1.4 * room
+    room = 400 * 2**20
+    assert size > 1.5 * room
     environment = {**os.environ, "PYTHONPATH": str(Path(phantoms.__file__).parent), "MALLOC_ARENA_MAX": "2"}
     done = subprocess.run(
         [sys.executable, "-c", _LARGE, kind, str(tmp_path), str(room)],

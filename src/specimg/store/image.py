@@ -71,7 +71,11 @@ class Image:
     ) -> npt.NDArray[Any]:
         """Stored values with ``start <= index < stop`` in (z, y, x) of a level. Raises ``InvalidInput`` outside of it."""
         shape = self.shape(level)
-        if len(start) != 3 or len(stop) != 3 or any(not 0 <= a < b <= n for a, b, n in zip(start, stop, shape)):  # noqa: B905 -- lengths are checked first
+        if (
+            len(start) != 3
+            or len(stop) != 3
+            or any(not 0 <= a < b <= n for a, b, n in zip(start, stop, shape, strict=True))
+        ):
             raise InvalidInput(
                 f"the box is empty or leaves the level, which has {shape} samples (z, y, x)", field="box"
             )
@@ -84,7 +88,7 @@ class Image:
                 index.append(_choice(axis, {"c": c, "t": t}[axis], size))
         _require_only(self.series.axes, c=c, t=t)
         values = np.asarray(self._array(level)[tuple(index)].read().result())
-        return values if "z" in box.keys() & set(self.series.axes) else values[None]
+        return values if "z" in self.series.axes else values[None]
 
     def read_plane(
         self, axis: Literal["z", "y", "x"], index: int, *, level: int = 0, c: int = 0, t: int = 0

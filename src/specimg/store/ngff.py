@@ -12,7 +12,8 @@ xarray, rioxarray and OpenLayers open the same store; see docs/decisions/0002.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -340,3 +341,13 @@ def _json_number(value: float | int | complex) -> JSON:
     if isinstance(value, float) and not np.isfinite(value):
         return "NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
+
+
+def consolidated(root: Mapping[str, Any], members: Mapping[str, Any]) -> str:
+    """A root ``zarr.json`` that repeats its members' metadata, so that one request tells a reader everything.
+
+    zarr-python writes it in the order in which the file system lists files, and warns that Zarr v3 has not adopted it; the
+    same JSON with sorted keys is the same bytes everywhere. Readers that do not know it may ignore it.
+    """
+    inline = {"kind": "inline", "must_understand": False, "metadata": dict(members)}
+    return json.dumps({**root, "consolidated_metadata": inline}, sort_keys=True, separators=(",", ":"), allow_nan=False)

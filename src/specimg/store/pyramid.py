@@ -151,28 +151,34 @@ class Sums:
 
     total: npt.NDArray[Any] | None
     squares: npt.NDArray[np.float64] | None
-    count: npt.NDArray[np.float64]
+    count: npt.NDArray[np.int32]
 
     def coarser(self, steps: Factors) -> Sums:
         """Blocks of blocks; a rest at an end is its own block."""
         total = None if self.total is None else block_sum(self.total, steps)
         squares = None if self.squares is None else block_sum(self.squares, steps)
-        return Sums(total, squares, block_sum(self.count, steps))
+        return Sums(total, squares, block_sum(self.count, steps).astype(np.int32))
 
     def samples(self, dtype: np.dtype[Any], nodata: float | None) -> npt.NDArray[Any]:
         """The samples of this level, in the image's dtype."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            value = np.asarray(self.total / self.count) if self.total is not None else np.zeros(())
-            if self.squares is not None:
-                amplitude = np.sqrt(self.squares / self.count)
-                value = amplitude * np.exp(1j * np.angle(value)) if self.total is not None else amplitude
+            value = self._values()
         if dtype.kind in "iu":
-            value = np.rint(value)
+            np.rint(value, out=value)
         if self.count.all():
             return _cast(value, dtype)
         empty = self.count == 0
         value[empty] = np.nan if nodata is None else nodata
         return _cast(value, dtype)
+
+    def _values(self) -> npt.NDArray[Any]:
+        """Means, amplitudes, or amplitudes with the phase of the means; one array is made and worked on in place."""
+        if self.squares is None:
+            assert self.total is not None
+            return np.asarray(self.total / self.count)
+        amplitude = np.asarray(self.squares / self.count)
+        np.sqrt(amplitude, out=amplitude)
+        return amplitude if self.total is None else amplitude * np.exp(1j * np.angle(self.total))
 
 
 def _cast(value: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -180,7 +186,7 @@ def _cast(value: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         # The amplitude of -32768 is 32768; and beyond 2**53 a mean in float64 may round to just outside the range.
         limits = np.iinfo(dtype)
         low, high = float(limits.min), float(limits.max)
-        value = np.clip(value, low, high if int(high) <= limits.max else np.nextafter(high, 0))
+        np.clip(value, low, high if int(high) <= limits.max else np.nextafter(high, 0), out=value)
     return np.ascontiguousarray(value.astype(dtype, copy=False))
 
 
@@ -213,7 +219,7 @@ def _sums(strip: npt.NDArray[Any], steps: Factors, method: Method, nodata: float
     missing = _missing(strip, nodata)
     if missing is not None:
         strip = np.where(missing, strip.dtype.type(0), strip)
-        count = block_sum(~missing, steps)
+        count = block_sum(~missing, steps).astype(np.int32)
     else:
         count = _full_counts(strip.shape, steps)
     is_complex = strip.dtype.kind == "c"
@@ -222,7 +228,7 @@ def _sums(strip: npt.NDArray[Any], steps: Factors, method: Method, nodata: float
     if method == "power":
         wide = strip.astype(np.complex128 if is_complex else np.float64)
         squares = block_sum((wide * wide.conj()).real, steps)
-    return Sums(total, squares, count.astype(np.float64))
+    return Sums(total, squares, count)
 
 
 def _missing(strip: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_] | None:
@@ -236,9 +242,9 @@ def _missing(strip: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bo
     return found if found is not None and found.any() else None
 
 
-def _full_counts(shape: tuple[int, ...], steps: Factors) -> npt.NDArray[np.float64]:
+def _full_counts(shape: tuple[int, ...], steps: Factors) -> npt.NDArray[np.int32]:
     z, y, x = (np.minimum(np.arange(0, n, f) + f, n) - np.arange(0, n, f) for n, f in zip(shape, steps, strict=True))
-    return np.asarray(z[:, None, None] * y[:, None] * x, dtype=np.float64)
+    return np.asarray(z[:, None, None] * y[:, None] * x, dtype=np.int32)
 
 
 def block_sum(block: npt.NDArray[Any], steps: Factors) -> npt.NDArray[Any]:

@@ -8,12 +8,13 @@ depend on the series and never on memory, threads or time.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -86,16 +87,22 @@ def write(
     folder.mkdir(mode=0o700)
     series = opened.series
     levels = plan(series)
-    writing = _Writing(series, levels, folder)
     total = prod(series.shape) * np.dtype(series.dtype).itemsize
     done = 0
-    for start, stop, block in _read_ahead(opened, list(_blocks(series, levels[0], block_bytes))):
-        writing.write(start, stop, block)
-        done += block.nbytes
-        if progress is not None:
-            progress("pixels", done, total)
+    with _full_disk_said():
+        writing = _Writing(series, levels, folder)
+    boxes = list(_blocks(series, levels[0], block_bytes))
+    # Closed before anyone else may talk to the reader, also when writing fails: it serves one thread at a time.
+    with closing(_read_ahead(opened, boxes)) as blocks:
+        for start, stop, block in blocks:
+            with _full_disk_said():
+                writing.write(start, stop, block)
+            done += block.nbytes
+            if progress is not None:
+                progress("pixels", done, total)
     reach("pyramid")
-    writing.finish()
+    with _full_disk_said():
+        writing.finish()
     digest, size = manifest(folder)
     return StagedImage(folder, digest, series, levels, size)
 
@@ -145,6 +152,17 @@ def manifest(folder: Path) -> tuple[Digest, int]:
     return digest_json(rows), sum(int(row[1]) for row in rows)
 
 
+@contextmanager
+def _full_disk_said() -> Iterator[None]:
+    """tensorstore tells what the system said in words only."""
+    try:
+        yield
+    except ValueError as error:
+        if os.strerror(errno.ENOSPC) in str(error) or os.strerror(errno.EDQUOT) in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
+
+
 # --- blocks ---------------------------------------------------------------------------------------------------------
 
 _Box = tuple[tuple[int, ...], tuple[int, ...]]
@@ -169,7 +187,7 @@ def _blocks(series: Series, finest: Level, block_bytes: int) -> Iterator[_Box]:
 
 def _read_ahead(
     opened: Readable, boxes: Sequence[_Box]
-) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], npt.NDArray[Any]]]:
+) -> Generator[tuple[tuple[int, ...], tuple[int, ...], npt.NDArray[Any]], None, None]:
     """Blocks in order, the next one being read meanwhile."""
     with ThreadPoolExecutor(1, "ingest-read") as reader:
         coming = reader.submit(_read, opened, *boxes[0])
@@ -230,13 +248,11 @@ class _Writing:
         if self.series.kind == "raster":
             for level in self.levels:
                 self._write_georeference(level)
-        with warnings.catch_warnings():
-            # Zarr v3 has not specified it yet; readers that do not know it ignore it, and xarray is spared a listing.
-            warnings.filterwarnings("ignore", message="Consolidated metadata")
-            zarr.consolidate_metadata(self.folder)
-        # zarr-python lists the members as the file system gives them; the digest needs one order.
+        members = {path.parent: json.loads(path.read_text()) for path in sorted(self.folder.rglob("*/zarr.json"))}
         root_file = self.folder / "zarr.json"
-        root_file.write_text(json.dumps(json.loads(root_file.read_text()), sort_keys=True, separators=(",", ":")))
+        own = json.loads(root_file.read_text())
+        named = {path.relative_to(self.folder).as_posix(): metadata for path, metadata in members.items()}
+        root_file.write_text(ngff.consolidated(own, named))
 
     @property
     def _spatial(self) -> int:

@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import apsw
 import numpy.typing as npt
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
 
 from specimg.access import Actor, Permission, require
 from specimg.audit import entry as entries
@@ -35,6 +37,9 @@ from specimg.workflow.desk import Desk
 
 _ATTEMPTS = 3
 """How often a series is written again because a sweep took its files before they had rows."""
+
+
+_FULL = "the disk of the data folder is full; nothing of this series was kept"
 
 
 class Remote(Protocol):
@@ -192,7 +197,11 @@ def _refusing(batch: _Batch, name: str) -> Iterator[None]:
         _refuse(batch, error, name)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError("the disk of the data folder is full; nothing of this source was kept") from error
+            raise StoreError(_FULL) from error
+        raise
+    except DBAPIError as error:
+        if isinstance(error.orig, apsw.FullError):
+            raise StoreError(_FULL) from error
         raise
 
 
@@ -246,40 +255,44 @@ def _bring(batch: _Batch, remote: Remote) -> Ingested:
 
 
 def _bring_once(batch: _Batch, remote: Remote) -> Ingested:
-    desk, series = batch.desk, remote.series
+    desk = batch.desk
     stamps = [_stamp(file) for file in remote.files]
-    originals = _keep_originals(batch, remote)
-    try:
-        known = _find_same(desk, remote, originals)
-        if known is not None:
-            return _record(batch, remote, originals, known)
-        with desk.staging.folder() as folder:
+    # Staging begins before the first copy: a folder without an owner is what tells the next start of our death.
+    with desk.staging.folder() as folder:
+        originals: list[Digest] = []
+        try:
+            _keep_originals(batch, remote, originals)
+            known = _find_same(desk, remote, originals)
+            if known is not None:
+                return _record(batch, remote, originals, known)
             staged = write(remote, folder, progress=batch.progress)
             if [_stamp(file) for file in remote.files] != stamps:
-                raise UnreadableFile(
-                    file=series.files[0] if series.files else series.name,
-                    field="contents",
-                    problem="a file changed while it was read",
-                    remedy="Wait until whatever writes it has finished, and ingest it again.",
-                )
+                raise _changed(remote.series)
             publish(staged, desk.home)
             return _record(batch, remote, originals, staged)
-    finally:
-        # Refused, or another set of files gave this very image before: then nothing refers to these copies.
-        _drop_orphans(desk, originals)
+        finally:
+            # Refused, or another set of files gave this very image before: then nothing refers to these copies.
+            _drop_orphans(desk, originals)
 
 
-def _keep_originals(batch: _Batch, remote: Remote) -> list[Digest]:
-    """Copy a series' files to ``originals/``; returns their digests in the order of the series."""
+def _changed(series: Series) -> UnreadableFile:
+    return UnreadableFile(
+        file=series.files[0] if series.files else series.name,
+        field="contents",
+        problem="a file changed while it was read",
+        remedy="Wait until whatever writes it has finished, and ingest it again.",
+    )
+
+
+def _keep_originals(batch: _Batch, remote: Remote, digests: list[Digest]) -> None:
+    """Copy a series' files to ``originals/`` and append their digests, in the order of the series."""
     total, done = sum(file.stat().st_size for file in remote.files), 0
-    digests: list[Digest] = []
     for file in remote.files:
         digest, size = batch.desk.originals.put_file(file)
         reach("originals")
         digests.append(digest)
         done += size
         batch.progress("originals", done, total)
-    return digests
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:
