@@ -28,7 +28,7 @@ self.addEventListener("message", (event: MessageEvent<Request>) => {
               type: "failed",
               id: request.id,
               status: error instanceof HttpFailure ? error.status : null,
-              message: error instanceof Error ? error.message : String(error),
+              message: explain(error),
             },
     )
     .then((reply) => {
@@ -44,6 +44,14 @@ async function read(request: Extract<Request, { type: "read" }>, signal: AbortSi
   const { data } = await array.getChunk([...request.chunk], options);
   signal.throwIfAborted();
   return toSamples(data);
+}
+
+/** With its causes: zarrita wraps what a codec said. */
+function explain(error: unknown): string {
+  if (!(error instanceof Error)) {
+    return String(error);
+  }
+  return error.cause === undefined ? error.message : `${error.message}: ${explain(error.cause)}`;
 }
 
 function open(url: string, wholeShards: boolean): Promise<zarr.Array<zarr.DataType, ShardStore>> {

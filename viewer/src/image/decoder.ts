@@ -38,8 +38,17 @@ export class WorkerDecoder implements Decoder {
     this.workers = Array.from({ length: width }, () => {
       const worker = new Worker(new URL("./decode_worker.ts", import.meta.url), { type: "module" });
       worker.addEventListener("message", (event: MessageEvent<Reply>) => this.settle(event.data));
+      worker.addEventListener("error", (event) => this.fail(event.message));
       return worker;
     });
+  }
+
+  /** A worker that breaks down answers nobody: everyone who waits is told. */
+  private fail(message: string): void {
+    for (const { reject } of this.waiting.values()) {
+      reject(new ReadFailure(null, message || "the decoder could not start"));
+    }
+    this.waiting.clear();
   }
 
   read(address: ChunkAddress, signal: AbortSignal): Promise<Samples> {
