@@ -240,10 +240,13 @@ def test_the_thread_sequences_what_is_committed(recorder: Recorder, monkeypatch:
         anchored.set()
 
     monkeypatch.setattr(recorder.log._keys, "publish", tell)  # the real thing, and a bell
-    recorder.log.start(0.01)
-    entry_id = recorder.view()
-    assert anchored.wait(timeout=30)
-    assert recorder.log.entry(entry_id).index == 0
+    recorder.log.start(0.001)
+    for number in range(200):
+        # Every wake-up meets a commit under way: an entry overlooked there would wait for the next one.
+        anchored.clear()
+        entry_id = recorder.view(number)
+        assert anchored.wait(timeout=20)
+        assert recorder.log.entry(entry_id).index == number
     recorder.log.stop()
 
 

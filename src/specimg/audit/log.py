@@ -249,13 +249,11 @@ class Log:
 
     def _sequence_batch(self, *, recovering: bool = False) -> bool:
         """One transaction: outbox → entries, nodes, checkpoint. Returns whether there was anything to do."""
-        with self._database.reading() as connection:
-            if connection.scalar(select(schema.outbox.c.position).limit(1)) is None:
-                return False  # without taking the write lock: this runs on every tick
+        # No look before taking the write lock: we are woken just before a commit, and only the lock waits for it.
         with self._database.transaction() as connection:
             rows = connection.execute(select(schema.outbox).order_by(schema.outbox.c.position).limit(BATCH)).all()
             if not rows:
-                return False  # another process was quicker
+                return False
             if not recovering:
                 # Under the write lock nobody can move the anchor past what we see.
                 self.refusal = _find_refusal(connection, self._keys.anchor(self._key.verifier))
