@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -226,8 +227,10 @@ def _series_key(path: Path) -> str:
 
 def _slice(path: Path, name: str) -> _Slice:
     try:
-        ds = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_NEEDED)
-        file_meta = ds.file_meta
+        with path.open("rb") as handle:
+            ds = pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=_NEEDED)
+            file_meta = ds.file_meta
+            whole = file_meta.TransferSyntaxUID.is_deflated or _is_whole(handle, path.stat().st_size)
         ds = pydicom.Dataset({e.tag: e for e in ds})  # decode now: lazy elements would fail later, elsewhere
         for _ in ds:
             pass
@@ -237,6 +240,8 @@ def _slice(path: Path, name: str) -> _Slice:
         raise _refused(
             name, "sequences", "sequences are nested too deep", "Such a file is broken or hostile."
         ) from error
+    if not whole:
+        raise _refused(name, "PixelData", "the file is cut short", _AGAIN)
     ds.file_meta = file_meta
     _require_pixels(ds, name)
     orientation = np.array(_numbers(ds, "ImageOrientationPatient", 6, name)).reshape(2, 3)
@@ -247,6 +252,30 @@ def _slice(path: Path, name: str) -> _Slice:
         raise _refused(name, "PixelSpacing", "it is not positive", _AGAIN)
     position = np.array(_numbers(ds, "ImagePositionPatient", 3, name))
     return _Slice(path, name, ds, position, orientation, (spacing[0], spacing[1]))
+
+
+def _is_whole(handle: BinaryIO, size: int) -> bool:
+    """Whether Pixel Data, at which ``handle`` stands, is all there.
+
+    Decoders make up what is missing of a compressed image without a word, so its items are walked to the delimiter that must
+    end them (PS3.5 A.4). A data set without Pixel Data is for others to refuse.
+    """
+    head = handle.read(12)
+    if len(head) < 12 or head[:4] not in (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"):
+        return True
+    big = head[0] == 0x7F
+    explicit = head[4:6] in (b"OB", b"OW")
+    (length,) = struct.unpack(">I" if big else "<I", head[8:12] if explicit else head[4:8])
+    if length != 0xFFFFFFFF:
+        return handle.tell() - (0 if explicit else 4) + length <= size
+    while len(item := handle.read(8)) == 8:
+        tag, length = item[:4], struct.unpack("<I", item[4:])[0]
+        if tag == b"\xfe\xff\xdd\xe0":
+            return True
+        if tag != b"\xfe\xff\x00\xe0" or handle.tell() + length > size:
+            return False
+        handle.seek(length, 1)
+    return False
 
 
 def _require_pixels(ds: pydicom.Dataset, name: str) -> None:
