@@ -137,6 +137,12 @@ def test_a_label_without_a_class_is_refused(desk: Desk, at: str) -> None:
     apply_edit(desk, ADA, at, paint(LEFT, 0, base=0))  # erasing needs no class
 
 
+@pytest.mark.parametrize("tool", ["revert", "restore", "import", "model:click"])
+def test_a_client_cannot_claim_where_labels_come_from(desk: Desk, at: str, tool: str) -> None:
+    with pytest.raises(InvalidInput):
+        apply_edit(desk, ADA, at, Edit(0, tool, {"version": 1}, paint(LEFT, 1, base=0).voxels))
+
+
 def test_a_repeated_request_has_one_entry(desk: Desk, at: str) -> None:
     edit = paint(LEFT, 1, base=0, request_id="once")
     first = apply_edit(desk, ADA, at, edit)

@@ -24,6 +24,7 @@ from specimg.labels import segmentation as segmentations
 from specimg.labels import versions
 from specimg.labels.edit import Box, Edit, ShapePut, require_reason
 from specimg.labels.ontology import LabelClass, Ontology
+from specimg.labels.provenance import is_reserved
 from specimg.labels.segmentation import Segmentation
 from specimg.labels.versions import Applied
 from specimg.store import schema
@@ -121,7 +122,13 @@ def open_segmentation(
 
 
 def apply_edit(desk: Desk, actor: Actor, segmentation_id: str, edit: Edit) -> Receipt:
-    """Record an edit as the next version. Raises ``VersionConflict`` where it meets other edits; see ``versions.apply``."""
+    """Record an edit as the next version.
+
+    Raises ``VersionConflict`` where it meets other edits (see ``versions.apply``), and ``InvalidInput`` for a ``tool``
+    that only the server may claim: who made a label must not be a matter of what a client writes.
+    """
+    if is_reserved(edit.tool):
+        raise InvalidInput(f"an edit made with '{edit.tool}' comes about by another request", field="tool")
     with desk.database.transaction() as connection:
         segmentation = segmentations.load(connection, segmentation_id)
         require(actor, Permission.ANNOTATE, segmentation.project_id)

@@ -33,6 +33,7 @@ from specimg.labels import ontology as ontologies
 from specimg.labels import segmentation as segmentations
 from specimg.labels.edit import Edit, VoxelWrite, spans_by_label
 from specimg.labels.ontology import LabelClass, Ontology
+from specimg.labels.provenance import IMPORT, Model, models_by_label
 from specimg.labels.rasterise import spans_of
 from specimg.labels.segmentation import Segmentation
 from specimg.labels.shapes import Shape
@@ -66,8 +67,6 @@ FORMATS: Mapping[str, FileFormat] = MappingProxyType(
 
 MAX_VOXELS = 2**31
 """Of one exported mask: 4 GiB. Larger scenes are read as Zarr."""
-PROPOSAL_TOOL = "proposal"
-"""``tool`` of an edit that accepts a proposal; its ``params`` hold ``{"proposal", "model": {"id", "version"}, "label"}``."""
 MAX_NAMED = 10
 """Classes that an error names."""
 
@@ -121,7 +120,7 @@ def export_segmentation(
         require(actor, Permission.EXPORT, segmentation.project_id)
         at = segmentations.require_version(segmentation, segmentation.head if version is None else version)
         shapes = segmentations.shapes(connection, segmentation, at)
-        classes = _classes(connection, segmentation, at)
+        classes = _classes(desk, connection, segmentation, at)
         originals = _originals(desk, connection, segmentation.image_id)
     chosen = FORMATS.get(format)
     if chosen is None:
@@ -203,26 +202,20 @@ def labels_in(voxels: npt.NDArray[np.uint16]) -> frozenset[int]:
     return frozenset(np.flatnonzero(found).tolist()) - {0}
 
 
-def _classes(connection: Connection, segmentation: Segmentation, version: int) -> tuple[MaskClass, ...]:
-    models = algorithms(connection, segmentation.id, version)
+def _classes(desk: Desk, connection: Connection, segmentation: Segmentation, version: int) -> tuple[MaskClass, ...]:
+    models = models_by_label(connection, desk.blobs, segmentation, version)
     found = ontologies.latest(connection, segmentation.ontology_id)
-    return tuple(MaskClass(c.label, c.name, c.color, c.code, c.category, models.get(c.label)) for c in found.classes)
-
-
-def algorithms(connection: Connection, segmentation_id: str, version: int) -> dict[int, str]:
-    """Label to the models whose accepted proposals are part of a version, as ``name version``; several with ``; ``."""
-    row = schema.edit.c
-    rows = connection.execute(
-        select(row.params).where(
-            row.segmentation_id == segmentation_id, row.version <= version, row.tool == PROPOSAL_TOOL
-        )
+    return tuple(
+        MaskClass(c.label, c.name, c.color, c.code, c.category, _algorithm(models.get(c.label, ())))
+        for c in found.classes
     )
-    found: dict[int, set[str]] = {}
-    for (params,) in rows:
-        model, label = params.get("model"), params.get("label")
-        if isinstance(model, Mapping) and isinstance(label, int):
-            found.setdefault(label, set()).add(f"{model.get('id')} {model.get('version')}")
-    return {label: "; ".join(sorted(names)) for label, names in found.items()}
+
+
+def _algorithm(models: Sequence[Model]) -> str | None:
+    """``name version``; of several models ``one+other 1.0/2.1``."""
+    if not models:
+        return None
+    return "+".join(name for name, _ in models) + " " + "/".join(version for _, version in models)
 
 
 def _originals(desk: Desk, connection: Connection, image_id: str) -> list[Path]:
@@ -269,7 +262,7 @@ def import_segmentation(
     spans = spans_by_label(mask.voxels)
     edit = Edit(
         base=0,
-        tool="import",
+        tool=IMPORT,
         params={"file": file, "classes": [[m.file_label, m.label] for m in matches]},
         voxels=tuple(VoxelWrite(m.label, spans[m.file_label]) for m in matches),
     )
