@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from audit.recording import PROJECT, READER, Intruder, Recorder
 from specimg.audit import entry as entries
+from specimg.audit import private
 from specimg.audit.checkpoint import Checkpoint
 from specimg.audit.log import BATCH, Log
 from specimg.audit.merkle import verify_consistency
@@ -158,6 +159,18 @@ def test_the_same_entry_twice_is_refused(recorder: Recorder) -> None:
         recorder.log.append(connection, entry)
     with pytest.raises(DBAPIError, match="UNIQUE"), recorder.database.transaction() as connection:
         recorder.log.append(connection, entry)
+
+
+def test_an_error_of_the_database_does_not_quote_peoples_words(recorder: Recorder) -> None:
+    def commit(connection: Connection) -> None:
+        private.commit(connection, "Müller, Jürgen", random=lambda count: b"\x07" * count)
+
+    with recorder.database.transaction() as connection:
+        commit(connection)
+    with pytest.raises(DBAPIError) as caught, recorder.database.transaction() as connection:
+        commit(connection)
+    assert "UNIQUE" in str(caught.value)
+    assert "Müller" not in str(caught.value)
 
 
 # --- proofs ---------------------------------------------------------------------------------------------------------

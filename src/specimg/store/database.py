@@ -88,6 +88,7 @@ def _engine(path: Path) -> Engine:
         poolclass=QueuePool,
         pool_size=8,
         max_overflow=32,
+        hide_parameters=True,  # errors are logged, and a statement's values can be a person's words
     )
 
     @event.listens_for(engine, "connect")
