@@ -107,9 +107,10 @@ def verify_images(connection: sqlite3.Connection, home: Path, report: Report, pr
 
     The digest is of the canonical JSON of ``[[path, size, sha256 in hex], …]`` over all its files, sorted by path.
     """
-    images = connection.execute("SELECT id, digest, series, levels FROM image ORDER BY id").fetchall()
+    total = connection.execute("SELECT count(*) FROM image").fetchone()[0]
+    images = connection.execute("SELECT id, digest, series, levels FROM image ORDER BY id")
     for number, (image, digest, series, levels) in enumerate(images):
-        progress("images", number, len(images))
+        progress("images", number, total)
         folder = home / "images" / str(image)
         manifest = _manifest(folder)
         report.count("image files", len(manifest))
@@ -123,7 +124,7 @@ def verify_images(connection: sqlite3.Connection, home: Path, report: Report, pr
             "SELECT \"index\", id FROM claim WHERE object = ? AND type = 'image.ingest' ORDER BY 1", (image,)
         ).fetchone() or (None, None)
         report.add("invalid", *wrong, index=index, entry_id=entry_id)
-    progress("images", len(images), len(images))
+    progress("images", total, total)
 
 
 def _manifest(folder: Path) -> list[list[object]]:
