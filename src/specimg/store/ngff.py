@@ -24,6 +24,7 @@ from rasterio.crs import CRS
 from specimg.digest import JSON
 from specimg.formats.base import Series
 from specimg.geometry.grid import Grid
+from specimg.geometry.radar import ControlPoints
 from specimg.store.pyramid import Level, method_of
 
 _ORIENTATION = {
@@ -278,7 +279,30 @@ def grid_mapping(series: Series, level: Level) -> dict[str, Any]:
         a, b, c, d, e, f = _geotransform(series, level)
         wkt = CRS.from_user_input(series.grid.space.crs).to_wkt()
         return {"crs_wkt": wkt, "spatial_ref": wkt, "GeoTransform": f"{c!r} {a!r} {b!r} {f!r} {d!r} {e!r}"}
-    return {}
+    points = (series.radar or {}).get("gcps")
+    if points is None:
+        return {}
+    wkt = CRS.from_epsg(4326).to_wkt()
+    return {
+        "crs_wkt": wkt,
+        "spatial_ref": wkt,
+        "gcps": json.dumps(_control_points(ControlPoints.from_json(points), level)),
+    }
+
+
+def _control_points(points: ControlPoints, level: Level) -> dict[str, Any]:
+    """As rioxarray keeps GDAL's: GeoJSON, with rows and columns counted from the outer corner of the first sample."""
+    _, y, x = level.factors
+    columns = (points.line, points.pixel, points.lon, points.lat, points.height)
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"id": str(number), "info": "", "row": (line + 0.5) / y, "col": (pixel + 0.5) / x},
+            "geometry": {"type": "Point", "coordinates": [lon, lat, height]},
+        }
+        for number, (line, pixel, lon, lat, height) in enumerate(zip(*(c.tolist() for c in columns), strict=True), 1)
+    ]
+    return {"type": "FeatureCollection", "features": features}
 
 
 def _geotransform(series: Series, level: Level) -> tuple[float, float, float, float, float, float]:

@@ -217,7 +217,7 @@ proposal = Table(
     Column("prompts", JSON, nullable=False),  # the ordered prompt log: replaying it gives the same voxels
     Column("digest", Text, nullable=False),  # of the proposed spans
     Column("spans", LargeBinary, nullable=False),  # labels.edit span bytes
-    Column("state", Text, nullable=False),  # open, accepted, rejected
+    Column("state", Text, nullable=False),  # open, accepted, rejected, superseded; spans are kept while open
     Column("created_at", Text, nullable=False),
     Column("decided_at", Text),
 )
