@@ -84,6 +84,7 @@ class Server:
         threading.Thread(target=self._read, daemon=True).start()
         while True:
             request = self._requests.get()
+            write_frame(self._target, {"started": request["id"]})
             header, body = self._answer(request)
             self._cancelled.discard(request["id"])
             write_frame(self._target, header, body)

@@ -338,7 +338,7 @@ def _core(outside: Mask) -> Real:
 def _carried(prior: tuple[Region, Mask], here: Region) -> Real:
     """A mask on the blocks of another region, 0..1, softened at its surface; outside of its own region 0."""
     there, mask = prior
-    soft = ndimage.gaussian_filter(mask.astype(np.float32), [0.8 if n > 1 else 0 for n in mask.shape])
+    soft: Real = ndimage.gaussian_filter(mask.astype(np.float32), [0.8 if n > 1 else 0 for n in mask.shape])
     for axis in range(3):
         centres = (np.arange(here.shape[axis]) + here.start[axis]) * here.factors[axis] + (here.factors[axis] - 1) / 2
         at = (centres - (there.factors[axis] - 1) / 2) / there.factors[axis] - there.start[axis]
@@ -354,8 +354,8 @@ def _interpolated(values: Real, axis: int, at: Points) -> Real:
     part = np.clip(at - first, 0, 1).astype(np.float32)
     part[(at < -0.5) | (at > size - 0.5)] = np.nan
     part = part.reshape([-1 if a == axis else 1 for a in range(3)])
-    result: Real = np.take(values, first, axis) * (1 - part) + np.take(values, second, axis) * part
-    return np.asarray(np.nan_to_num(result, nan=0.0), dtype=np.float32)
+    result = np.take(values, first, axis) * (1 - part) + np.take(values, second, axis) * part
+    return np.nan_to_num(np.asarray(result, np.float32), nan=0.0)
 
 
 SHARE_HIST, SHARE_PRIOR, SHARE_GEO, SMOOTH, FLAT = 1.0, 1.2, 1.6, 1.2, 0.03

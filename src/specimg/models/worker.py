@@ -84,6 +84,8 @@ class _Request:
 
     def __init__(self, session: str, number: int, message: dict[str, Any], deadline: float) -> None:
         self.session, self.number, self.message, self.deadline = session, number, message, deadline
+        self.started = False
+        """Whether the child began with it. If it died before that, the request is not to blame and is sent again."""
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._outcome: Answer | SpecimgError | None = None
@@ -249,20 +251,26 @@ class Worker:
         self._forget()
 
     def _serve(self, request: _Request) -> Answer:
-        if request.deadline <= time.monotonic():
-            raise TooBusy("the request waited too long for its turn; try again in a moment")
-        child = self._ready()
-        if request.settled or not request.message:
-            return Answer((0, 0, 0), np.zeros((0, 0, 0), np.bool_))
-        try:
-            child.send({"id": request.number, **request.message}, request.deadline)
-        except (OSError, TimeoutError) as error:
-            self._forget()
-            raise ModelFailed("the model's process does not take requests; it was started anew") from error
-        return self._await(child, request)
+        while True:
+            if request.deadline <= time.monotonic():
+                raise TooBusy("the request waited too long for its turn; try again in a moment")
+            child = self._ready()
+            if request.settled or not request.message:
+                return Answer((0, 0, 0), np.zeros((0, 0, 0), np.bool_))
+            try:
+                child.send({"id": request.number, **request.message}, request.deadline)
+            except (OSError, TimeoutError):
+                self._forget()
+                continue
+            answer = self._await(child, request)
+            if answer is not None:
+                return answer
 
-    def _await(self, child: _Child, request: _Request) -> Answer:
-        """The child's answer. A request that is late or was taken back costs at most ``grace``, or the child."""
+    def _await(self, child: _Child, request: _Request) -> Answer | None:
+        """The child's answer; ``None`` if it died before it began.
+
+        A request that is late or was taken back costs at most ``grace``, or the child.
+        """
         kill_at: float | None = None
         while True:
             now = time.monotonic()
@@ -281,9 +289,13 @@ class Worker:
                 continue
             if item == "end":
                 self._forget()
+                if not request.started:
+                    return None
                 raise ModelFailed("the model's process died on this request; nothing was changed")
             header, body = item
-            if header.get("id") == request.number:
+            if header.get("started") == request.number:
+                request.started = True
+            elif header.get("id") == request.number:
                 return _outcome(header, body)
 
     def _ready(self) -> _Child:
