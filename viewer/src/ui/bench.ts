@@ -55,3 +55,6 @@ export type OpenStage = (bench: Bench) => Stage | Promise<Stage>;
 
 /** Whether this person may change labels here. */
 export const mayAnnotate = ({ role }: ProjectRecord): boolean => role !== "viewer";
+
+/** Whether this person may change the project's classes. */
+export const mayAdminister = ({ role }: ProjectRecord): boolean => role === "admin";

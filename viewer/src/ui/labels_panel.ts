@@ -3,7 +3,7 @@
 import type { LabelClass, OntologyRecord, ShapeRecord } from "../api/types";
 import { nextClass } from "../labels/ontology";
 import { middle } from "../labels/shape";
-import { type Bench, mayAnnotate, type Stage } from "./bench";
+import { type Bench, mayAdminister, type Stage } from "./bench";
 import { h, icon, openDialog, replace } from "./dom";
 import { ICONS } from "./icons";
 import { attempt, onSegmentation } from "./toolbar";
@@ -102,7 +102,7 @@ function lookOptions(bench: Bench): HTMLElement {
 }
 
 function addClass(bench: Bench): HTMLElement | null {
-  if (!mayAnnotate(bench.project)) {
+  if (!mayAdminister(bench.project)) {
     return null;
   }
   const input = h("input", { placeholder: "New class", "aria-label": "Name of a new class", maxlength: 64, required: true });
@@ -186,7 +186,7 @@ export async function createSegmentation(bench: Bench): Promise<string | null> {
       "select",
       { id: "segmentation-ontology" },
       ...ontologies.map((entry) => h("option", { value: entry.id }, `${entry.name} (${entry.classes.length} classes)`)),
-      h("option", { value: "" }, "New, empty list of classes"),
+      mayAdminister(bench.project) ? h("option", { value: "" }, "A new list of classes") : null,
     );
     const fit = bestOntology(ontologies, bench.image.kind);
     ontology.value = fit?.id ?? "";
