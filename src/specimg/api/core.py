@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from anyio import CapacityLimiter
 
 from specimg.access import Actor, Permission
-from specimg.errors import NotAuthenticated, NotFound
+from specimg.errors import InvalidInput, NotAuthenticated, NotFound
+from specimg.formats.ground import ground_of
+from specimg.geometry.geolocation import Geolocator
 from specimg.models.worker import Worker
 from specimg.settings import Settings
 from specimg.store.image import Image
@@ -102,6 +105,7 @@ class Core:
         clock = desk.database.clock
         self._actors = Remembered[Actor](clock)
         self._images = Remembered[tuple[Image, str]](clock)
+        self._grounds: WeakKeyDictionary[Image, Geolocator | None] = WeakKeyDictionary()
         self._opened: OrderedDict[str, Image] = OrderedDict()
         self._viewed: OrderedDict[tuple[str | None, str, str], None] = OrderedDict()
         self._viewing = threading.Lock()
@@ -165,6 +169,15 @@ class Core:
         """The image, if this session was let in a moment ago and its view is recorded. Touches no disk."""
         found = self._images.get((actor.session, image_id))
         return found[0] if found is not None and self._view_key(actor, image_id) in self._viewed else None
+
+    def geolocator(self, image: Image) -> Geolocator:
+        """How to place this raster on the Earth; fitting an orbit is done once. Raises ``InvalidInput`` if it cannot be."""
+        if image not in self._grounds:
+            self._grounds[image] = ground_of(image.series)
+        found = self._grounds[image]
+        if found is None:
+            raise InvalidInput("nothing in this image says where on the Earth it lies", field="image")
+        return found
 
     def _view_key(self, actor: Actor, image_id: str) -> tuple[str | None, str, str]:
         # A token may live for a year: a day of it counts as a session.

@@ -10,9 +10,12 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from specimg.access import Actor
+from specimg.access import Actor, Permission, require
 from specimg.api.core import COOKIE, Core, Credential
 from specimg.api.errors import Problem
+from specimg.api.guard import SAFE
+
+LOGIN = "/api/login"
 
 
 def core_of(request: Request) -> Core:
@@ -52,13 +55,19 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route whose body is read by ``StrictRequest``."""
+    """A route that knows who is asking before it reads a body, and reads it by ``StrictRequest``."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, given our request."""
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
+            if request.method not in SAFE and self.path != LOGIN:
+                # FastAPI reads the body first; two gigabytes of a stranger's upload would be on our disk by then.
+                actor = await actor_of(request)
+                project = request.path_params.get("project_id")
+                if project is not None:
+                    require(actor, Permission.VIEW, project)
             return await handler(StrictRequest(request.scope, request.receive))
 
         return strict

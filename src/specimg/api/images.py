@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from math import isfinite
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import func, select
 from starlette.concurrency import run_in_threadpool
 
 from specimg.access import Permission, require
 from specimg.api import octets
 from specimg.api.deps import ActorDep, CoreDep, StrictRoute, actor_of, core_of
-from specimg.api.messages import ImageOut, LevelOut, SeriesOut, WorklistItem
-from specimg.errors import NotFound
+from specimg.api.messages import ImageOut, LevelOut, PositionOut, SeriesOut, WorklistItem
+from specimg.errors import InvalidInput, NotFound
 from specimg.render.window import function_of
 from specimg.store import schema
 from specimg.store.image import Image
 
 router = APIRouter(prefix="/api", tags=["images"], route_class=StrictRoute)
+
+Coordinate = Annotated[float, Query(ge=-1e6, le=1e6)]
 
 _BYTES: Mapping[int | str, dict[str, Any]] = {
     200: {"description": "The file", "content": {"application/octet-stream": {}}},
@@ -93,6 +96,34 @@ def get_image(core: CoreDep, actor: ActorDep, image_id: str) -> ImageOut:
     )
 
 
+@router.get("/images/{image_id}/position")
+def get_position(
+    core: CoreDep,
+    actor: ActorDep,
+    image_id: str,
+    line: Coordinate,
+    pixel: Coordinate,
+    height: Annotated[float | None, Query(ge=-1000, le=10_000, description="metres above the ellipsoid")] = None,
+) -> PositionOut:
+    """Where a raster sample lies on the Earth: by the orbit, the control points or the CRS, whichever the image has.
+
+    ``line`` and ``pixel`` may have fractions; integers are sample centres. ``error_m`` is what to expect, where it is known.
+    """
+    image, _ = core.image(actor, image_id)
+    ground = core.geolocator(image)
+    found = ground.to_ground(line, pixel, height)
+    lon, lat, up, error = (float(value) for value in found)
+    if not (isfinite(lon) and isfinite(lat)):
+        raise InvalidInput("the model has no answer there: it lies outside the scene", field="line")
+    return PositionOut(
+        lon=lon,
+        lat=lat,
+        height_m=up if isfinite(up) else None,
+        error_m=error if isfinite(error) else None,
+        model=ground.model,
+    )
+
+
 async def get_zarr(request: Request, image_id: str, key: str) -> Response:
     """A file of the image's OME-Zarr group: ``zarr.json``, ``0/zarr.json``, ``0/c/0/1/2``… as stored.
 
@@ -101,12 +132,12 @@ async def get_zarr(request: Request, image_id: str, key: str) -> Response:
     core = core_of(request)
     actor = await actor_of(request)
     pixels = not key.endswith("zarr.json")
-    image = core.remembered_pixels(actor, image_id) if pixels else None
-    if image is None:
-        if pixels:
-            image = await run_in_threadpool(core.pixels, actor, image_id)
-        else:
-            image, _ = await run_in_threadpool(core.image, actor, image_id)
+    if not pixels:
+        image, _ = await run_in_threadpool(core.image, actor, image_id)
+    elif (known := core.remembered_pixels(actor, image_id)) is not None:
+        image = known
+    else:
+        image = await run_in_threadpool(core.pixels, actor, image_id)
     path = image.file(key)
     if path is None:
         raise NotFound("there is no such key: the fill value stands for it")

@@ -445,6 +445,8 @@ class ProposalIn(Request):
 
     model: Annotated[str, Field(max_length=128)]
     prompts: Annotated[list[PromptIn], Field(max_length=256)]
+    c: Annotated[int, Field(ge=0, lt=2**31, description="channel the model looks at")] = 0
+    t: Annotated[int, Field(ge=0, lt=2**31, description="time the model looks at")] = 0
 
 
 class ProposalOut(Answer):
@@ -466,6 +468,26 @@ class AcceptIn(Request):
     base: Version
     label: Label
     over: Annotated[list[Label], Field(max_length=65_536)] | None = None
+
+
+# --- exchange -------------------------------------------------------------------------------------------------------
+
+
+class MatchOut(Answer):
+    """A class of an imported file, the class it was taken for, and why."""
+
+    file_label: int
+    file_name: str
+    label: int
+    name: str
+    by: Literal["choice", "code", "name", "label"]
+
+
+class ImportOut(SegmentationOut):
+    """The segmentation that an import made."""
+
+    matches: list[MatchOut]
+    entry_id: str
 
 
 # --- audit ----------------------------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection
@@ -50,7 +50,9 @@ from specimg.workflow.edit_json import edit_of
 router = APIRouter(prefix="/api", tags=["segmentations"], route_class=StrictRoute)
 
 _REF = re.compile(r"([0-9a-f-]{36})(?:@(0|[1-9][0-9]{0,14}))?")
-_CONFLICT = {409: {"model": ConflictOut, "description": "Meets other edits made since its base"}}
+CONFLICT: Mapping[int | str, dict[str, Any]] = {
+    409: {"model": ConflictOut, "description": "Meets other edits made since its base"}
+}
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
@@ -235,24 +237,24 @@ def get_changes(
 # --- edits ----------------------------------------------------------------------------------------------------------
 
 
-@router.post("/segmentations/{segmentation_id}/edits", status_code=201, responses={**_CONFLICT})
+@router.post("/segmentations/{segmentation_id}/edits", status_code=201, responses=dict(CONFLICT))
 def post_edit(core: CoreDep, actor: ActorDep, segmentation_id: str, body: EditIn) -> ReceiptOut:
     """Record an edit as the next version. It returns once labels and audit entry are on disk together."""
-    _require(core, actor, segmentation_id, Permission.ANNOTATE)
+    require_segmentation(core, actor, segmentation_id, Permission.ANNOTATE)
     return receipt_out(annotate.apply_edit(core.desk, actor, segmentation_id, edit_of(body.model_dump())))
 
 
-@router.post("/segmentations/{segmentation_id}/edits/{version}/revert", status_code=201, responses={**_CONFLICT})
+@router.post("/segmentations/{segmentation_id}/edits/{version}/revert", status_code=201, responses=dict(CONFLICT))
 def revert_edit(core: CoreDep, actor: ActorDep, segmentation_id: str, version: int, body: RevertIn) -> ReceiptOut:
     """Undo one edit as a new version; 409 if the same voxels or shapes were changed since."""
-    _require(core, actor, segmentation_id, Permission.ANNOTATE)
+    require_segmentation(core, actor, segmentation_id, Permission.ANNOTATE)
     return receipt_out(annotate.revert_edit(core.desk, actor, segmentation_id, version, base=body.base))
 
 
-@router.post("/segmentations/{segmentation_id}/restore", status_code=201, responses={**_CONFLICT})
+@router.post("/segmentations/{segmentation_id}/restore", status_code=201, responses=dict(CONFLICT))
 def restore(core: CoreDep, actor: ActorDep, segmentation_id: str, body: RestoreIn) -> ReceiptOut:
     """Make an old version the newest again. Undoing other people's work takes the role of a reviewer."""
-    _require(core, actor, segmentation_id, Permission.ANNOTATE)
+    require_segmentation(core, actor, segmentation_id, Permission.ANNOTATE)
     made = annotate.restore_version(core.desk, actor, segmentation_id, body.version, base=body.base, reason=body.reason)
     return receipt_out(made)
 
@@ -292,7 +294,7 @@ def list_edits(
 # --- inner parts ----------------------------------------------------------------------------------------------------
 
 
-def _require(core: Core, actor: Actor, segmentation_id: str, permission: Permission) -> None:
+def require_segmentation(core: Core, actor: Actor, segmentation_id: str, permission: Permission) -> None:
     """Before the body is looked at: whoever may not act learns nothing from what is wrong with it."""
     with core.desk.database.reading() as connection:
         found, _ = find(connection, actor, segmentation_id, permission)
@@ -346,7 +348,7 @@ def receipt_out(receipt: Receipt) -> ReceiptOut:
     )
 
 
-def _corners(text: str | None) -> tuple[Iterable[float], Iterable[float]] | None:
+def _corners(text: str | None) -> tuple[list[float], list[float]] | None:
     if text is None:
         return None
     try:

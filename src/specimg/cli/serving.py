@@ -9,16 +9,18 @@ from collections.abc import Callable
 
 import uvicorn
 
-from specimg.api.app import create_app
+from specimg.api.app import create_app, open_server_desk
 from specimg.errors import InvalidInput
 from specimg.settings import Settings
+from specimg.workflow.desk import Desk
 
 STOP_SECONDS = 3
 """For answers in flight when the server is told to stop; models and the log's last checkpoint come after."""
 
 
-def serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM. ``announce`` gets the address once requests are answered.
+def serve(settings: Settings, announce: Callable[[str], None], desk: Desk | None = None) -> None:
+    """Serve until SIGINT or SIGTERM. ``announce`` gets the address once requests are answered; ``desk`` is the data
+    folder if it is open already.
 
     Raises ``InvalidInput`` for an address that is not loopback, unless ``insecure_http`` allows it, and for a port in use.
     """
@@ -29,8 +31,10 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         )
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with _listen(settings.host, settings.port) as listening:
+        # Opened here and not by the application, so that what is wrong with the folder is one line for the operator.
+        desk = desk or open_server_desk(settings)
         config = uvicorn.Config(
-            create_app(settings),
+            create_app(settings, desk),
             loop="uvloop",
             http="httptools",
             ws="none",
@@ -46,17 +50,14 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         server = _Server(config, lambda: announce(f"http://{host}:{port}"))
         server.run(sockets=[listening])
-        if server.failure is not None:
-            raise server.failure
 
 
 class _Server(uvicorn.Server):
-    """Says when it serves, and remembers why it could not start."""
+    """Says when it serves."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
-        self.failure: Exception | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -183,10 +183,10 @@ def _real(image: Image, request: SliceRequest, stored: npt.NDArray[Any]) -> npt.
     factor = image.levels[request.level].factors[0]
     if request.axis == "z":
         z = min(request.index * factor + factor // 2, image.grid.shape[0] - 1)
-        return image.real(stored[None], z=z)[0]
+        return np.asarray(image.real(stored[None], z=z)[0])
     # (z, columns) as a z-stack of single rows, so that a slope per plane meets its own row.
     z_range = range(0, image.grid.shape[0], factor)
-    return image.real(stored[:, None, :], z=z_range)[:, 0, :]
+    return np.asarray(image.real(stored[:, None, :], z=z_range)[:, 0, :])
 
 
 def _opposite(code: str) -> str:

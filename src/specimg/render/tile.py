@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from specimg.errors import InvalidInput
+from specimg.geometry.radar import RadarGeometry, decibel, sigma0
 from specimg.render.colormap import colorize, dual_polarisation, table
 from specimg.render.decibel import Quantity, amplitude_db
 from specimg.render.slice import level_grid, require_channel
@@ -18,6 +21,7 @@ from specimg.store.image import Image
 SIZE = 512
 """Rows and columns of a tile; also the chunk of a raster level, so that a tile reads one chunk a band."""
 
+_RADAR: WeakKeyDictionary[Image, RadarGeometry] = WeakKeyDictionary()
 _CLIP = (2.0, 98.0)
 """Percentiles that the default stretch maps to black and white."""
 
@@ -105,13 +109,38 @@ def read_quantity(
     if quantity == "amplitude_db":
         values = amplitude_db(stored)
     elif quantity == "sigma0_db":
-        raise InvalidInput("sigma0", field="quantity")
+        values = _sigma0_db(image, band, level, start, stored)
     else:
         values = image.real(stored[None], z=0)[0] if stored.dtype.kind != "c" else np.abs(stored).astype(np.float32)
     nodata = image.series.nodata
     if nodata is not None:
         values = np.where(np.isnan(stored) if np.isnan(nodata) else stored == nodata, np.float32(np.nan), values)
     return np.asarray(values, np.float32)
+
+
+def _sigma0_db(
+    image: Image, band: int, level: int, start: tuple[int, int, int], stored: npt.NDArray[Any]
+) -> npt.NDArray[np.float32]:
+    """Calibrated at the centre of each sample. Raises ``InvalidInput`` where the product brought no calibration."""
+    name = image.series.channels[band].name
+    calibration = _radar(image).calibration if image.series.radar is not None else None
+    found = (calibration or {}).get(name)
+    if found is None:
+        raise InvalidInput(f"this image has no calibration for {name}: sigma0 cannot be known", field="quantity")
+    _, down, across = image.levels[level].factors
+    rows, columns = stored.shape
+    # A sample of a coarser level stands for a block, and holds the mean of its power; the gain hardly varies within it.
+    lines = (start[1] + np.arange(rows) + 0.5) * down - 0.5
+    pixels = (start[2] + np.arange(columns) + 0.5) * across - 0.5
+    return decibel(sigma0(stored, found, lines, pixels))
+
+
+def _radar(image: Image) -> RadarGeometry:
+    """Tables of an image, parsed once: they are larger than a tile."""
+    found = _RADAR.get(image)
+    if found is None:
+        found = _RADAR[image] = RadarGeometry.from_json(image.series.radar)
+    return found
 
 
 def default_ranges(image: Image, request: TileRequest) -> tuple[tuple[float, float], ...]:

@@ -64,12 +64,13 @@ def to_grey(real: npt.NDArray[Any], window: WindowLevel) -> npt.NDArray[np.uint8
         return np.where(real > window.center - 0.5, np.uint8(255), np.uint8(0))
     # float64 where 32 bits could not tell two stored values apart, float32 (half the time) for everything else.
     wide = real.dtype.itemsize > 4 or (real.dtype.kind in "iu" and real.dtype.itemsize == 4)
-    grey = real.astype(np.float64 if wide else np.float32)
-    grey *= scale * 255
+    grey: npt.NDArray[np.floating[Any]] = real.astype(np.float64 if wide else np.float32)
+    np.multiply(grey, scale * 255, out=grey)
     # A level is an interval around it, so that rounding is adding a half and cutting.
-    grey += offset * 255 + 0.5
+    np.add(grey, offset * 255 + 0.5, out=grey)
     np.clip(grey, 0.5, 255.5, out=grey)
-    return np.nan_to_num(grey, copy=False, nan=0.0).astype(np.uint8)
+    np.nan_to_num(grey, copy=False, nan=0.0)
+    return grey.astype(np.uint8)
 
 
 def function_of(series: Series) -> Function:
@@ -102,4 +103,6 @@ def from_values(real: npt.NDArray[Any], function: Function, low: float = 1.0, hi
     if function == "LINEAR":
         # The LINEAR ramp of [a, b] is one wider and half a level higher than it.
         return WindowLevel((a + b) / 2 + 0.5, max(b - a, 0.0) + 1, function)
-    return WindowLevel((a + b) / 2, max(b - a, np.finfo(np.float32).eps * max(abs(a), abs(b), 1.0)), function)
+    # Two values that float32 can still tell apart, where there is no contrast at all.
+    least = float(np.finfo(np.float32).eps) * max(abs(a), abs(b), 1.0)
+    return WindowLevel((a + b) / 2, max(b - a, least), function)

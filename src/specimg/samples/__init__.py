@@ -3,4 +3,4 @@
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-"""Holds ``ct/``, ``ct_labels.nii.gz``, ``mr/mr.nii.gz``, ``mr_labels.nii.gz``, ``mr_ontology.json`` and ``sar/``."""
+"""Holds ``ct/``, ``mr/`` and ``sar/``; for CT and MR also labels and an ontology (``ct_labels.nii.gz``, ``ct_ontology.json``…)."""
