@@ -1,8 +1,8 @@
 """Write ``sigma0.json``: what ``geometry/radar.py`` and the viewer's ``raster/sigma0.ts`` must both answer.
 
 The gains are excerpts of real calibration vectors (Sentinel-1B, 2021): of a GRD product, where they do not change with line,
-and of an SLC swath, where they do and begin before the image; and one made-up vector. The answers come from SciPy's interpolator and exact decimal
-logarithms, not from our own code. Run: ``python tests/golden/make_sigma0.py``.
+and of an SLC swath, where they do and begin before the image; and one made-up vector. The answers come from SciPy's
+interpolator and exact decimal logarithms, not from our own code. Run: ``python tests/golden/make_sigma0.py``.
 """
 
 from __future__ import annotations

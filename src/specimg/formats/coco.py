@@ -27,15 +27,15 @@ _TOUCHING = np.ones((3, 3), bool)
 Point = tuple[float, float]
 
 
-def write_coco(
+def write_shapes(
+    shapes: Sequence[ShapeRecord],
+    classes: Sequence[MaskClass],
     path: Path,
     reference: Series,
-    classes: Sequence[MaskClass],
     *,
-    shapes: Sequence[ShapeRecord] = (),
     mask: Mask | None = None,
 ) -> tuple[str, ...]:
-    """Write one COCO file; returns warnings.
+    """Write one COCO file of shapes and, where given, label voxels; returns warnings.
 
     Every connected part of a label in a slice is one annotation. A slice is listed where something lies on it, a raster
     always. Category ids are labels. Raises ``TooLarge`` beyond a million annotations.
@@ -108,7 +108,8 @@ class _Builder:
         """Every connected part of every label of one slice."""
         present = np.flatnonzero(np.bincount(labels.ravel()))
         for label in present[present > 0]:
-            parts: npt.NDArray[np.int32] = ndimage.label(labels == label, structure=_TOUCHING)[0]
+            parts = np.empty(labels.shape, np.int32)
+            ndimage.label(labels == label, structure=_TOUCHING, output=parts)
             for number, (rows, columns) in enumerate(ndimage.find_objects(parts), start=1):
                 part = parts[rows, columns] == number
                 box = [columns.start, rows.start, part.shape[1], part.shape[0]]
