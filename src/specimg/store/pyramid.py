@@ -157,7 +157,7 @@ class Sums:
         """Blocks of blocks; a rest at an end is its own block."""
         total = None if self.total is None else block_sum(self.total, steps)
         squares = None if self.squares is None else block_sum(self.squares, steps)
-        return Sums(total, squares, block_sum(self.count, steps).astype(np.int32))
+        return Sums(total, squares, block_sum(self.count, steps, wide=np.int32))
 
     def samples(self, dtype: np.dtype[Any], nodata: float | None) -> npt.NDArray[Any]:
         """The samples of this level, in the image's dtype."""
@@ -219,7 +219,7 @@ def _sums(strip: npt.NDArray[Any], steps: Factors, method: Method, nodata: float
     missing = _missing(strip, nodata)
     if missing is not None:
         strip = np.where(missing, strip.dtype.type(0), strip)
-        count = block_sum(~missing, steps).astype(np.int32)
+        count = block_sum(~missing, steps, wide=np.int32)
     else:
         count = _full_counts(strip.shape, steps)
     is_complex = strip.dtype.kind == "c"
@@ -243,31 +243,38 @@ def _missing(strip: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bo
 
 
 def _full_counts(shape: tuple[int, ...], steps: Factors) -> npt.NDArray[np.int32]:
-    z, y, x = (np.minimum(np.arange(0, n, f) + f, n) - np.arange(0, n, f) for n, f in zip(shape, steps, strict=True))
-    return np.asarray(z[:, None, None] * y[:, None] * x, dtype=np.int32)
+    """How many samples each block has when none is missing: a rest at an end has fewer."""
+    counts = np.full([-(-n // f) for n, f in zip(shape, steps, strict=True)], prod(steps), np.int32)
+    for axis, (n, f) in enumerate(zip(shape, steps, strict=True)):
+        if n % f:
+            last = counts[_along(axis, counts.shape[axis] - 1, counts.shape[axis])]
+            last[...] = last // f * (n % f)
+    return counts
 
 
-def block_sum(block: npt.NDArray[Any], steps: Factors) -> npt.NDArray[Any]:
-    """Sums over blocks of ``steps`` samples, in int64, float64 or complex128; a rest at an end is its own block."""
-    kind = block.dtype.kind
-    wide: Any = np.complex128 if kind == "c" else np.float64
-    if kind in "iub":
-        # Sums of small integers fit 32 bits, which halves the traffic of the first and largest step.
-        fits = kind == "b" or (block.dtype.itemsize <= 2 and prod(steps) <= 2**14)
-        wide = np.int32 if fits else np.float64
+def block_sum(block: npt.NDArray[Any], steps: Factors, *, wide: Any = None) -> npt.NDArray[Any]:
+    """Sums over blocks of ``steps`` samples; a rest at an end is its own block.
+
+    They are in ``wide`` where it is given, else in complex128 or float64. Integers below 2**53 sum exactly.
+    """
+    final = wide or (np.complex128 if block.dtype.kind == "c" else np.float64)
+    # Sums of small integers fit 32 bits, which halves the traffic of the first and largest step.
+    is_small = block.dtype.kind == "b" or (block.dtype.kind in "iu" and block.dtype.itemsize <= 2)
+    wide = np.int32 if is_small and prod(steps) <= 2**14 else final
     result = block
     for axis, step in enumerate(steps):
         if step == 1:
             continue
         even = result.shape[axis] // step * step
-        total = result[_along(axis, 0, even)][_every(axis, 0, step)].astype(wide)
-        for offset in range(1, step):
-            total += result[_along(axis, 0, even)][_every(axis, offset, step)]
+        whole = result[_along(axis, 0, even)]
+        total = np.add(whole[_every(axis, 0, step)], whole[_every(axis, 1, step)], dtype=wide)
+        for offset in range(2, step):
+            total += whole[_every(axis, offset, step)]
         if even < result.shape[axis]:
             rest = result[_along(axis, even, result.shape[axis])].sum(axis=axis, keepdims=True, dtype=wide)
             total = np.concatenate((total, rest), axis=axis)
         result = total
-    return result.astype(np.complex128 if kind == "c" else np.float64)
+    return result.astype(final, copy=False)
 
 
 def _every(axis: int, start: int, step: int) -> tuple[slice, ...]:
