@@ -456,6 +456,9 @@ def test_the_same_image_brought_again_from_other_files(recorder: Recorder) -> No
         ("UPDATE proposal SET prompts = '[]'", "proposal-entry"),
         ("UPDATE proposal SET model = replace(model, 'click', 'other')", "proposal-entry"),
         ("UPDATE proposal SET state = 'rejected'", "proposal-decision"),
+        ("UPDATE proposal SET state = 'open'", "proposal-decision"),
+        ("UPDATE proposal SET state = 'superseded'", "proposal-decision"),
+        ("UPDATE proposal SET state = 'open'", "proposal-digest"),
         ("DELETE FROM proposal", "proposal-gone"),
     ],
 )

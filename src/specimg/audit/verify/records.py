@@ -80,10 +80,11 @@ def _proposals(connection: sqlite3.Connection, report: Report) -> None:
     FROM proposal p LEFT JOIN claim r ON r.object = p.id AND r.type = 'proposal.run'
     """
     for row in connection.execute(rows):
-        proposal, segmentation, actor, model, prompts, digest, spans, _state = row[:8]
+        proposal, segmentation, actor, model, prompts, digest, spans, state = row[:8]
         index, entry_id, said_actor, new, detail = row[8:]
         report.count("proposals")
-        if isinstance(spans, bytes) and "sha256:" + hashlib.sha256(spans).hexdigest() != digest:
+        # Once decided, the voxels are let go, and the digest stands for them.
+        if (spans or state == "open") and _hash(spans) != digest:
             report.add(
                 "invalid",
                 "proposal-digest",
@@ -108,30 +109,36 @@ def _proposals(connection: sqlite3.Connection, report: Report) -> None:
 
 
 def _decisions(connection: sqlite3.Connection, report: Report) -> None:
-    """An accepted proposal has exactly one entry that says so, with the digest of its voxels; and the reverse."""
-    accepted: dict[str, tuple[int | None, str, str | None]] = {}
-    for index, entry_id, detail in connection.execute(
-        "SELECT \"index\", id, detail FROM claim WHERE type = 'proposal.accept'"
+    """A proposal's state is what its entry says; one without an entry is open, or superseded by a newer one."""
+    gone = """
+    SELECT c."index", c.id, c.object FROM claim c LEFT JOIN proposal p ON p.id = c.object
+    WHERE c.type = 'proposal.run' AND p.id IS NULL
+    """
+    for index, entry_id, proposal in connection.execute(gone):
+        report.add("invalid", "proposal-gone", f"proposal {proposal} is gone", index=index, entry_id=entry_id)
+    decided: dict[str, tuple[int | None, str, str, str | None]] = {}
+    for index, entry_id, type, target, old, detail in connection.execute(
+        "SELECT \"index\", id, type, object, old, detail FROM claim WHERE type IN ('proposal.accept', 'proposal.reject')"
     ):
         said = loads(detail or "{}")
-        proposal = said.get("proposal")
-        if proposal in accepted:
+        accepted = type == "proposal.accept"
+        proposal = said.get("proposal") if accepted else target
+        if proposal in decided:
             report.add(
-                "invalid", "proposal-twice", f"proposal {proposal} was accepted twice", index=index, entry_id=entry_id
+                "invalid", "proposal-twice", f"proposal {proposal} was decided twice", index=index, entry_id=entry_id
             )
-        accepted[proposal] = (index, entry_id, said.get("spans"))
-    for proposal, state, digest in connection.execute("SELECT id, state, digest FROM proposal"):
-        index, entry_id, spans = accepted.pop(proposal, (None, "", None))
-        if (state == "accepted") != bool(entry_id) or (entry_id and spans != digest):
+        state, spans = ("accepted", said.get("spans")) if accepted else ("rejected", old)
+        decided[proposal] = (index, entry_id, state, spans)
+    for proposal, found, digest in connection.execute("SELECT id, state, digest FROM proposal"):
+        index, entry_id, said_state, spans = decided.get(proposal, (None, None, None, digest))
+        if spans != digest or found not in ((said_state,) if said_state else ("open", "superseded")):
             report.add(
                 "invalid",
                 "proposal-decision",
                 f"proposal {proposal} was not decided as the log records",
                 index=index,
-                entry_id=entry_id or None,
+                entry_id=entry_id,
             )
-    for proposal, (index, entry_id, _) in accepted.items():
-        report.add("invalid", "proposal-gone", f"proposal {proposal} is gone", index=index, entry_id=entry_id)
 
 
 def _private_values(connection: sqlite3.Connection, report: Report) -> None:
@@ -155,6 +162,10 @@ def _private_values(connection: sqlite3.Connection, report: Report) -> None:
             report.add(
                 "invalid", "private-value", "the words are not those that were recorded", index=index, entry_id=entry_id
             )
+
+
+def _hash(data: object) -> str | None:
+    return "sha256:" + hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else None
 
 
 def _commitment(value: object, salt: object) -> str | None:
