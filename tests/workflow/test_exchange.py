@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import rasterio
 import SimpleITK as sitk
 
 import specimg.samples
@@ -379,3 +380,79 @@ def test_a_name_decides_between_classes_of_one_code() -> None:
     [match], _ = match_classes([MaskClass(9, "right kidney", code=code)], kidneys, {})
     assert (match.label, match.by) == (2, "name")
     assert match_classes([MaskClass(9, "kidney", code=code)], kidneys, {})[0] == ()
+
+
+# --- radar ----------------------------------------------------------------------------------------------------------
+
+GCP_ROW, GCP_COLUMN, GCP_LON, GCP_LAT = 401.76799140708914, 1024.3598453789386, 76.21386124332238, 10.37834504494814
+"""Control point 101 of the sample, as the file has it: rows and columns from the corner of the first pixel (GDAL)."""
+
+
+@pytest.fixture(scope="module")
+def sar(desk: Desk) -> str:
+    """The sample radar scene."""
+    done = ingest(desk, ADMIN, SAMPLES / "sar", PROJECT)
+    return done.images[0].image_id
+
+
+def drawn(desk: Desk, image_id: str) -> tuple[str, Any]:
+    """Painted water and a polygon with a corner on a control point."""
+    made = create_segmentation(desk, ADA, project_id=PROJECT, image_id=image_id, name="Coast", ontology_id="numbers")
+    water = np.zeros(made.grid.shape, bool)
+    water[0, 100:160, 30:90] = True
+    y, x = GCP_ROW - 0.5, GCP_COLUMN - 0.5
+    polygon = Shape("coast", "polygon", 2, ((0, y, x), (0, y + 30, x + 4), (0, y + 25, x - 40)), attributes={"sure": 1})
+    write = VoxelWrite(1, Spans.from_mask(water))
+    apply_edit(desk, ADA, made.id, Edit(0, "brush", {}, (write,), (ShapePut(polygon),)))
+    return made.id, water
+
+
+def test_a_raster_mask_lies_on_the_scene_for_gdal(desk: Desk, sar: str, tmp_path: Path) -> None:
+    at, water = drawn(desk, sar)
+    done = export_segmentation(desk, ADA, at, None, "geotiff", tmp_path / "mask.tif")
+    with rasterio.open(done.path) as mask, rasterio.open(SAMPLES / "sar" / "iw-vv.tiff") as scene:
+        voxels = mask.read(1)
+        assert np.array_equal(voxels == 1, water[0])
+        assert np.count_nonzero(voxels == 2) == pytest.approx(0.5 * abs(30 * -40 - 25 * 4), rel=0.02)
+        assert mask.shape == scene.shape
+        ours, theirs = mask.gcps, scene.gcps
+        assert ours[1] == theirs[1]
+        assert [(p.row, p.col, p.x, p.y) for p in ours[0]] == [(p.row, p.col, p.x, p.y) for p in theirs[0]]
+
+
+def test_a_corner_on_a_control_point_has_its_longitude_and_latitude(desk: Desk, sar: str, tmp_path: Path) -> None:
+    at, _ = drawn(desk, sar)
+    done = export_segmentation(desk, ADA, at, None, "geojson", tmp_path / "shapes.geojson")
+    [feature] = json.loads(done.path.read_text())["features"]
+    lon, lat = feature["geometry"]["coordinates"][0][0]
+    metres = np.hypot((lon - GCP_LON) * np.cos(np.radians(GCP_LAT)), lat - GCP_LAT) * 111_320
+    assert metres < 10
+    assert (feature["properties"]["class"], feature["properties"]["attributes"]) == ("Structure 2", {"sure": 1})
+    assert any("Painted voxels are not in GeoJSON" in warning for warning in done.warnings)
+
+
+def test_coco_holds_voxels_and_shapes(desk: Desk, sar: str, tmp_path: Path) -> None:
+    at, water = drawn(desk, sar)
+    done = export_segmentation(desk, ADA, at, None, "coco", tmp_path / "coco.json")
+    told = json.loads(done.path.read_text())
+    areas = {a["category_id"]: a["area"] for a in told["annotations"]}
+    assert areas[1] == np.count_nonzero(water)
+    assert areas[2] == pytest.approx(0.5 * abs(30 * -40 - 25 * 4))
+    boxes = {a["category_id"]: a["bbox"] for a in told["annotations"]}
+    assert boxes[1] == [30, 100, 60, 60]  # x, y from the corner of the first pixel, width, height
+
+
+def test_a_raster_mask_comes_back(desk: Desk, sar: str, tmp_path: Path) -> None:
+    at, _ = drawn(desk, sar)
+    file = export_segmentation(desk, ADA, at, None, "geotiff", tmp_path / "mask.tif").path
+    with rasterio.open(file) as mask:
+        voxels = mask.read(1)
+    back = import_segmentation(desk, ADA, project_id=PROJECT, image_id=sar, name="Back", path=file)
+    assert np.array_equal(read(desk, back.segmentation.id)[0], voxels)
+
+
+def test_a_volume_is_no_geotiff_and_has_no_longitude(desk: Desk, mr: str, tmp_path: Path) -> None:
+    at, _ = labelled(desk, mr)
+    for format in ("geotiff", "geojson"):
+        with pytest.raises(InvalidInput):
+            export_segmentation(desk, ADA, at, None, format, tmp_path / "labels")

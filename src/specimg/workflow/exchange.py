@@ -1,7 +1,7 @@
 """Labels out to other programs' files, and in from them.
 
 A mask file holds one label a voxel. Into it go the painted voxels, and polygons where nothing is painted; boxes, points and
-lines say where something is, not which voxels it has, and stay out with a warning. GeoJSON and COCO hold shapes.
+lines say where something is, not which voxels it has, and stay out with a warning. GeoJSON holds shapes, COCO holds both.
 
 What comes in becomes a new segmentation, with the file's digest in its history. Its classes are matched to an ontology of
 the project; a class without a counterpart is refused by name, never silently renumbered or dropped.
@@ -10,13 +10,13 @@ the project; a class without a counterpart is refused by name, never silently re
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from specimg.audit import entry as entries
 from specimg.audit.entry import EntryType
 from specimg.digest import Digest
 from specimg.errors import InvalidInput, NotFound, TooLarge
+from specimg.formats import coco, geojson
 from specimg.formats.base import Mask, MaskClass, Series, ShapeRecord
 from specimg.formats.sandbox import Child
 from specimg.labels import ontology as ontologies
@@ -44,23 +45,23 @@ from specimg.workflow.desk import Desk
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """A file labels can be written to. ``holds`` says what it takes of a segmentation."""
+    """A file labels can be written to. ``holds`` says what it takes of a segmentation: one label a voxel, shapes, or all."""
 
     name: str
     suffix: str
     media_type: str
-    holds: Literal["voxels", "shapes"]
+    holds: Literal["mask", "shapes", "all"]
 
 
 FORMATS: Mapping[str, FileFormat] = MappingProxyType(
     {
         made.name: made
         for made in (
-            FileFormat("nifti", ".nii.gz", "application/gzip", "voxels"),
-            FileFormat("dicom-seg", ".dcm", "application/dicom", "voxels"),
-            FileFormat("geotiff", ".tif", "image/tiff", "voxels"),
+            FileFormat("nifti", ".nii.gz", "application/gzip", "mask"),
+            FileFormat("dicom-seg", ".dcm", "application/dicom", "mask"),
+            FileFormat("geotiff", ".tif", "image/tiff", "mask"),
             FileFormat("geojson", ".geojson", "application/geo+json", "shapes"),
-            FileFormat("coco", ".json", "application/json", "shapes"),
+            FileFormat("coco", ".json", "application/json", "all"),
         )
     }
 )
@@ -125,11 +126,8 @@ def export_segmentation(
     chosen = FORMATS.get(format)
     if chosen is None:
         raise InvalidInput(f"there is no label format '{format}'; there are {', '.join(FORMATS)}", field="format")
-    series = desk.images.open(segmentation.image_id).series
-    if chosen.holds == "voxels":
-        warnings = _write_mask(desk, segmentation, at, shapes, classes, series, originals, format, path)
-    else:
-        warnings = _write_shapes(shapes, classes, series, format, path)
+    content = _Content(segmentation, at, shapes, classes, desk.images.open(segmentation.image_id).series, originals)
+    warnings = _WRITERS[chosen.holds](desk, content, format, path)
     file = _digest_of(path)
     entry = entries.export_write(
         actor,
@@ -145,28 +143,62 @@ def export_segmentation(
     return Exported(path, at, file, entry.id, warnings)
 
 
-def _write_mask(
-    desk: Desk,
-    segmentation: Segmentation,
-    version: int,
-    shapes: Sequence[Shape],
-    classes: Sequence[MaskClass],
-    series: Series,
-    originals: Sequence[Path],
-    format: str,
-    path: Path,
-) -> tuple[str, ...]:
-    grid = segmentation.grid
-    if np.prod(grid.shape, dtype=np.int64) > MAX_VOXELS:
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What there is to write, but for the voxels."""
+
+    segmentation: Segmentation
+    version: int
+    shapes: Sequence[Shape]
+    classes: Sequence[MaskClass]
+    series: Series
+    originals: Sequence[Path]
+
+    @property
+    def records(self) -> list[ShapeRecord]:
+        """Shapes as formats know them."""
+        return [ShapeRecord(s.id, s.kind, s.label, s.points, s.holes, dict(s.attributes)) for s in self.shapes]
+
+
+def _write_mask(desk: Desk, content: _Content, format: str, path: Path) -> tuple[str, ...]:
+    voxels = _read_voxels(desk, content)
+    warnings = _fill_polygons(content.shapes, voxels)
+    mask = _mask(content, voxels)
+    with Child(memory=desk.limits.child_memory, seconds=desk.limits.child_seconds) as child:
+        more = child.write_mask(mask, path, format=format, reference=content.series, originals=content.originals)
+    return *warnings, *more
+
+
+def _write_shapes(desk: Desk, content: _Content, format: str, path: Path) -> tuple[str, ...]:
+    warnings = geojson.write_shapes(content.records, content.classes, path, content.series)
+    with desk.database.reading() as connection:
+        painted = segmentations.chunk_index(connection, content.segmentation.id, content.version)
+    if painted:
+        return *warnings, "Painted voxels are not in GeoJSON; export a mask or COCO for them."
+    return warnings
+
+
+def _write_all(desk: Desk, content: _Content, format: str, path: Path) -> tuple[str, ...]:
+    mask = _mask(content, _read_voxels(desk, content))
+    return coco.write_shapes(content.records, content.classes, path, content.series, mask=mask)
+
+
+_WRITERS: Mapping[str, Callable[[Desk, _Content, str, Path], tuple[str, ...]]] = MappingProxyType(
+    {"mask": _write_mask, "shapes": _write_shapes, "all": _write_all}
+)
+
+
+def _read_voxels(desk: Desk, content: _Content) -> npt.NDArray[np.uint16]:
+    shape = content.segmentation.grid.shape
+    if math.prod(shape) > MAX_VOXELS:
         raise TooLarge("this image is too large for one mask file; read its labels as Zarr")
     with desk.database.reading() as connection:
-        voxels = segmentations.read_box(connection, desk.blobs, segmentation, version, (0, 0, 0), grid.shape)
-    warnings = _fill_polygons(shapes, voxels)
+        return segmentations.read_box(connection, desk.blobs, content.segmentation, content.version, (0, 0, 0), shape)
+
+
+def _mask(content: _Content, voxels: npt.NDArray[np.uint16]) -> Mask:
     used = labels_in(voxels)
-    mask = Mask(voxels, grid, tuple(c for c in classes if c.label in used))
-    with Child(memory=desk.limits.child_memory, seconds=desk.limits.child_seconds) as child:
-        more = child.write_mask(mask, path, format=format, reference=series, originals=originals)
-    return *warnings, *more
+    return Mask(voxels, content.segmentation.grid, tuple(c for c in content.classes if c.label in used))
 
 
 def _fill_polygons(shapes: Sequence[Shape], voxels: npt.NDArray[np.uint16]) -> tuple[str, ...]:
@@ -183,15 +215,6 @@ def _fill_polygons(shapes: Sequence[Shape], voxels: npt.NDArray[np.uint16]) -> t
     return (
         f"{others} boxes, points or lines have no voxels and are not in the mask; export GeoJSON or COCO for them.",
     )
-
-
-def _write_shapes(
-    shapes: Sequence[Shape], classes: Sequence[MaskClass], series: Series, format: str, path: Path
-) -> tuple[str, ...]:
-    records = [ShapeRecord(s.id, s.kind, s.label, s.points, s.holes, dict(s.attributes)) for s in shapes]
-    writer: Any = import_module(f"specimg.formats.{format}")
-    warnings: Iterable[str] | None = writer.write_shapes(records, classes, path, series)
-    return tuple(warnings or ())
 
 
 def labels_in(voxels: npt.NDArray[np.uint16]) -> frozenset[int]:
