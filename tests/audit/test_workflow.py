@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,23 @@ import pytest
 from audit.recording import Intruder, vkey
 from label_world import paint
 from specimg import samples
-from specimg.access import Role
+from specimg.access import Actor, Role
 from specimg.audit.verify import verify_home
 from specimg.labels.ontology import LabelClass
+from specimg.models.base import Prompt
+from specimg.models.worker import Worker
 from specimg.workflow import accounts
 from specimg.workflow.annotate import apply_edit, change_ontology, create_segmentation, restore_version, revert_edit
-from specimg.workflow.desk import open_desk
+from specimg.workflow.desk import Desk, open_desk
 from specimg.workflow.ingest import ingest
+from specimg.workflow.propose import accept, reject
+from specimg.workflow.propose import propose as propose_with
 from specimg.workflow.throttle import Throttle
 
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with the MR sample, labelled four times, and the server stopped."""
+    """A data folder with the MR sample, labelled by hand and with a model, and the server stopped."""
     home = tmp_path_factory.mktemp("workflow") / "home"
     with open_desk(home) as desk:
         desk.log.start(0.05)
@@ -46,8 +51,22 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         revert_edit(desk, ada, segmentation, 1, base=1)
         restore_version(desk, ada, segmentation, 1, base=2, reason="Dr. Müller: it was right")
         apply_edit(desk, ada, segmentation, paint(np.roll(mask, 20, axis=1), 1, base=3))
+        _ask_a_model(desk, ada, segmentation)
         desk.log.stop()
     return home
+
+
+def _ask_a_model(desk: Desk, ada: Actor, segmentation: str) -> None:
+    """Three answers: one superseded by the next, which is accepted, and one rejected."""
+    click = Prompt("point", True, ((10.0, 45.0, 60.0),), "z")
+    with closing(Worker()) as worker:
+
+        def propose() -> str:
+            return propose_with(desk, ada, segmentation, model="click", prompts=[click], worker=worker).id
+
+        propose()
+        accept(desk, ada, propose(), base=4, label=1)
+        reject(desk, ada, propose())
 
 
 @pytest.fixture
@@ -59,7 +78,8 @@ def tampered(labelled: Path, tmp_path: Path) -> Path:
 def test_what_the_server_wrote_is_valid(labelled: Path) -> None:
     report = verify_home(labelled, vkey(labelled))
     assert (report.exit_code, report.findings) == (0, []), report.render()
-    assert report.counts["label versions"] == 4
+    assert report.counts["label versions"] == 5
+    assert report.counts["proposals"] == 3
     assert report.counts["original files"] == 1
     assert report.counts["image files"] >= 2
     assert report.counts["private values"] == 1
