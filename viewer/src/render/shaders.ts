@@ -16,7 +16,7 @@ void main() {
  * `pixelToSample * (p, 1)`. Values are rescaled, windowed and coloured here, so a new window costs a draw and no request.
  */
 export function fragment(kind: SamplerKind): string {
-  return `#version 300 es
+	return `#version 300 es
 precision highp float;
 precision highp int;
 precision highp isampler2D;
