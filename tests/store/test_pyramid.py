@@ -187,5 +187,6 @@ def test_plans_hold_together(shape: tuple[int, int, int], spacing: float, dtype:
         assert Level.from_json(level.to_json()) == level
     for finer, coarser in pairwise(levels):
         assert all(c in (f, 2 * f) for f, c in zip(finer.factors, coarser.factors, strict=True))
-    for factor, shard, size in zip(levels[-1].factors, levels[0].shards, shape, strict=True):
-        assert shard % factor == 0 or shard >= size
+    for factor, chunk, shard, size in zip(levels[-1].factors, levels[0].chunks, levels[0].shards, shape, strict=True):
+        assert chunk % factor == 0 or shard % factor == 0 or shard >= size
+    assert levels[0].chunks[0] % levels[-1].factors[0] == 0 or levels[0].chunks[0] == shape[0]

@@ -235,6 +235,30 @@ def test_a_file_that_changes_while_it_is_read_is_refused(desk: Desk, source: Pat
     assert_whole_or_nothing(desk)
 
 
+def test_copies_are_dropped_when_one_of_them_fails(desk: Desk, tmp_path: Path) -> None:
+    class Broken(NpySeries):
+        """A series of three files, one of which is gone when it is copied."""
+
+        def __init__(self, root: Path, file: Path) -> None:
+            super().__init__(root, file)
+            self.files = (file, root / "gone", root / "more.txt")  # type: ignore[assignment]  # more than one file
+
+    class Parser(NpyParser):
+        """Opens it as that."""
+
+        def open(self, root: Path) -> list[NpySeries]:
+            self.series = [Broken(root, root / "head.npy")]
+            return self.series
+
+    folder = npy_folder(tmp_path / "source", head=asymmetric((5, 6, 7)))
+    (folder / "more.txt").write_text("more")
+    (folder / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError):
+        ingest(desk, OPERATOR, folder, PROJECT, parser=Parser)
+    assert list(desk.originals.digests()) == []
+    assert_whole_or_nothing(desk)
+
+
 def test_a_cancelled_ingest_leaves_nothing(desk: Desk, source: Path) -> None:
     class Enough(Exception):
         pass

@@ -77,9 +77,10 @@ def plan(series: Series) -> tuple[Level, ...]:
     """The levels of a series, finest first. Depends on the series alone, so that the same source gives the same bytes."""
     side = _shard_sides(series)
     levels = [_level(series, 0, (1, 1, 1), side)]
+    block = (min(side[0], VOLUME_CHUNK), *side[1:])
     while (factors := _next_factors(series, levels[-1].factors)) is not None:
-        # The writer goes over level 0 once, in blocks of whole shards: no coarse sample may need two of them.
-        if any(f > s < n for f, s, n in zip(factors, side, series.grid.shape, strict=True)):
+        # The writer goes over level 0 once, in blocks one chunk deep: no coarse sample may need two of them.
+        if any(f > b < n for f, b, n in zip(factors, block, series.grid.shape, strict=True)):
             break
         levels.append(_level(series, len(levels), factors, side))
     return tuple(levels)

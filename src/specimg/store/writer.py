@@ -169,8 +169,15 @@ _Box = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 def _blocks(series: Series, finest: Level, block_bytes: int) -> Iterator[_Box]:
-    """Boxes of whole shards, in the order of the file: t, (c,) z, y, x. Channels stay together where that fits."""
+    """Boxes of whole shards, in the order of the file: t, (c,) z, y, x. Channels stay together where that fits.
+
+    A volume's are one chunk deep, half a shard: reading and writing overlap more, and the second half is merged into the
+    shard without decoding the first.
+    """
     sides = [min(side, size) for side, size in zip(finest.shards, series.shape, strict=True)]
+    if series.kind == "volume":
+        z = series.axes.index("z")
+        sides[z] = finest.chunks[z]
     itemsize = np.dtype(series.dtype).itemsize
     # Grow by whole shards along x, then y, then channels: decoders work in rows and planes.
     order = [axis for axis in ("x", "y", "c") if axis in series.axes]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ _ATTEMPTS = 3
 """How often a series is written again because a sweep took its files before they had rows."""
 
 
+_COPIERS = 4
 _FULL = "the disk of the data folder is full; nothing of this series was kept"
 
 
@@ -259,9 +261,9 @@ def _bring_once(batch: _Batch, remote: Remote) -> Ingested:
     stamps = [_stamp(file) for file in remote.files]
     # Staging begins before the first copy: a folder without an owner is what tells the next start of our death.
     with desk.staging.folder() as folder:
-        originals: list[Digest] = []
+        copied: list[Digest] = []
         try:
-            _keep_originals(batch, remote, originals)
+            originals = _keep_originals(batch, remote, copied)
             known = _find_same(desk, remote, originals)
             if known is not None:
                 return _record(batch, remote, originals, known)
@@ -272,7 +274,7 @@ def _bring_once(batch: _Batch, remote: Remote) -> Ingested:
             return _record(batch, remote, originals, staged)
         finally:
             # Refused, or another set of files gave this very image before: then nothing refers to these copies.
-            _drop_orphans(desk, originals)
+            _drop_orphans(desk, copied)
 
 
 def _changed(series: Series) -> UnreadableFile:
@@ -284,15 +286,27 @@ def _changed(series: Series) -> UnreadableFile:
     )
 
 
-def _keep_originals(batch: _Batch, remote: Remote, digests: list[Digest]) -> None:
-    """Copy a series' files to ``originals/`` and append their digests, in the order of the series."""
-    total, done = sum(file.stat().st_size for file in remote.files), 0
-    for file in remote.files:
+def _keep_originals(batch: _Batch, remote: Remote, copied: list[Digest]) -> list[Digest]:
+    """Copy a series' files to ``originals/``; returns their digests in the order of the series.
+
+    ``copied`` gets each digest as soon as its copy is there, also when another one fails.
+    """
+
+    def copy(file: Path) -> tuple[Digest, int]:
         digest, size = batch.desk.originals.put_file(file)
-        reach("originals")
-        digests.append(digest)
-        done += size
-        batch.progress("originals", done, total)
+        copied.append(digest)
+        return digest, size
+
+    total, done = sum(file.stat().st_size for file in remote.files), 0
+    digests: list[Digest] = []
+    # A series may have a thousand small files, each flushed twice: several flushes at a time share the disk's.
+    with ThreadPoolExecutor(_COPIERS, "ingest-copy") as copiers:
+        for digest, size in copiers.map(copy, remote.files):
+            reach("originals")
+            digests.append(digest)
+            done += size
+            batch.progress("originals", done, total)
+    return digests
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:
