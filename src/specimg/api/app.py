@@ -15,7 +15,18 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from specimg import __version__
-from specimg.api import accounts, audit, errors, exchange, images, pictures, proposals, segmentations, viewer
+from specimg.api import (
+    accounts,
+    audit,
+    errors,
+    exchange,
+    images,
+    overlays,
+    pictures,
+    proposals,
+    segmentations,
+    viewer,
+)
 from specimg.api.core import Core
 from specimg.api.guard import Guard
 from specimg.api.messages import Health, ProblemOut
@@ -69,7 +80,7 @@ def create_app(settings: Settings, desk: Desk | None = None, *, static: Path = v
     )
     errors.install(app)
     app.add_api_route("/health", health, tags=["people"])
-    for module in (accounts, images, pictures, segmentations, proposals, exchange, audit, viewer):
+    for module in (accounts, images, pictures, segmentations, overlays, proposals, exchange, audit, viewer):
         app.include_router(module.router)
     app.add_middleware(Guard, hosts=settings.hosts, any_host=settings.insecure_http)
     return app

@@ -14,9 +14,18 @@ from specimg.errors import InvalidInput
 from specimg.render.colormap import Colormap, colorize
 from specimg.render.decibel import Quantity, amplitude_db
 from specimg.render.encode import Encoded, PictureFormat, encode, raw
-from specimg.render.slice import SliceRequest, fit, hang, read_slice, square_pixels, thumbnail, window_for
+from specimg.render.slice import (
+    SliceRequest,
+    decibel_window,
+    fit,
+    hang,
+    read_slice,
+    square_pixels,
+    thumbnail,
+    window_for,
+)
 from specimg.render.tile import TileRequest, default_ranges, render_tile
-from specimg.render.window import WindowLevel, from_values, function_of, to_grey
+from specimg.render.window import WindowLevel, function_of, to_grey
 
 router = APIRouter(prefix="/api/images/{image_id}", tags=["pictures"], route_class=StrictRoute)
 
@@ -74,7 +83,7 @@ def get_slice(
     elif quantity == "stored":
         window = window_for(image, asked, plane.real)
     else:
-        window = from_values(shown, "LINEAR_EXACT", 2, 98)
+        window = decibel_window(image, asked, shown)
     picture = colorize(to_grey(shown, window), colormap)
     if square:
         picture = square_pixels(picture, plane.spacing)

@@ -71,7 +71,10 @@ def find(
     missing = NotFound("there is no such segmentation")
     if match is None:
         raise missing
-    segmentation = segmentations.load(connection, match[1])
+    try:
+        segmentation = segmentations.load(connection, match[1])
+    except NotFound:
+        raise missing from None
     if not actor.may(Permission.VIEW, segmentation.project_id):
         raise missing
     require(actor, permission, segmentation.project_id)

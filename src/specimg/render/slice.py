@@ -17,7 +17,7 @@ from specimg.formats.base import Series
 from specimg.geometry.grid import Grid
 from specimg.render.colormap import colorize
 from specimg.render.decibel import amplitude_db
-from specimg.render.window import WindowLevel, from_values, function_of, suggested, to_grey
+from specimg.render.window import WindowLevel, from_values, function_of, is_radar, suggested, to_grey
 from specimg.store.image import Image
 
 Axis = Literal["z", "y", "x"]
@@ -94,9 +94,10 @@ def require_channel(series: Series, c: int, t: int = 0) -> None:
 def window_for(image: Image, request: SliceRequest, real: npt.NDArray[np.float32]) -> WindowLevel:
     """The window to use when none is asked for: the file's own, else one from a coarse look at the whole image.
 
-    The same for every plane of an image, so that scrolling does not flicker.
+    The same for every plane of an image, so that scrolling does not flicker. ``real`` is what is shown; for a radar scene
+    its suggested windows do not fit, because they are for decibel.
     """
-    window = suggested(image.series, request.c)
+    window = None if is_radar(image.series) else suggested(image.series, request.c)
     if window is not None:
         return window
     function = function_of(image.series)
@@ -106,6 +107,12 @@ def window_for(image: Image, request: SliceRequest, real: npt.NDArray[np.float32
     depth = level_grid(image, coarsest).shape[0]
     middle = replace(request, axis="z", index=depth // 2, level=coarsest)
     return from_values(read_slice(image, middle).real, function)
+
+
+def decibel_window(image: Image, request: SliceRequest, decibels: npt.NDArray[np.float32]) -> WindowLevel:
+    """The window of a radar amplitude in dB: the product's own suggestion, else the middle 96 % of what is shown."""
+    window = suggested(image.series, request.c) if is_radar(image.series) else None
+    return window if window is not None else from_values(decibels, "LINEAR_EXACT", 2, 98)
 
 
 def hang(picture: npt.NDArray[np.uint8], plane: Slice, axis: Axis) -> npt.NDArray[np.uint8]:
@@ -154,17 +161,12 @@ def thumbnail(image: Image, size: int) -> npt.NDArray[np.uint8]:
     plane = read_slice(image, request)
     if is_radar(image.series):
         shown = amplitude_db(plane.stored)
-        window = from_values(shown, "LINEAR_EXACT", 2, 98)
+        window = decibel_window(image, request, shown)
     else:
         shown = plane.real
         window = window_for(image, request, plane.real)
     picture = square_pixels(to_grey(shown, window), plane.spacing)
     return fit(colorize(hang(picture, plane, "z"), "grey"), size)
-
-
-def is_radar(series: Series) -> bool:
-    """Whether samples are radar amplitudes, which only decibel make visible."""
-    return series.kind == "raster" and (series.radar is not None or series.modality.upper() in ("SAR", "RADAR"))
 
 
 def _level_for(image: Image, size: int) -> int:

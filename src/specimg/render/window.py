@@ -74,10 +74,17 @@ def to_grey(real: npt.NDArray[Any], window: WindowLevel) -> npt.NDArray[np.uint8
 
 
 def function_of(series: Series) -> Function:
-    """LINEAR where real values are whole numbers (CT, most MR), LINEAR_EXACT where there are values in between."""
+    """LINEAR where what is shown are whole numbers (CT, most MR), LINEAR_EXACT where there are values in between."""
+    if is_radar(series):
+        return "LINEAR_EXACT"  # shown in decibel
     slopes, intercepts = series.rescale.slope, series.rescale.intercept
     whole = all(float(value).is_integer() for value in (*slopes, *intercepts))
     return "LINEAR" if np.dtype(series.dtype).kind in "iu" and whole else "LINEAR_EXACT"
+
+
+def is_radar(series: Series) -> bool:
+    """Whether samples are radar amplitudes. Only decibel make them visible, and their suggested windows are in decibel."""
+    return series.kind == "raster" and any(channel.unit == "DN" for channel in series.channels)
 
 
 def suggested(series: Series, c: int = 0) -> WindowLevel | None:

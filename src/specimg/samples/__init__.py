@@ -3,4 +3,4 @@
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-"""Holds ``ct/``, ``mr/`` and ``sar/``; for CT and MR also labels and an ontology (``ct_labels.nii.gz``, ``ct_ontology.json``…)."""
+"""Holds ``ct/``, ``mr/`` and ``sar/``; for CT and MR also labels and an ontology (``ct_labels.nii.gz``…)."""
