@@ -103,7 +103,7 @@ def parse_annotation(path: Path, label: str) -> Annotation:
         mission=xml.text("adsHeader/missionId"),
         mode=xml.text("adsHeader/mode"),
         product_type=xml.text("adsHeader/productType"),
-        start_time=epoch.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        start_time=_written(epoch),
         flight="ascending" if flight == "ascending" else "descending" if flight == "descending" else None,
         lines=int(xml.number(".//imageInformation/numberOfLines")),
         pixels=int(xml.number(".//imageInformation/numberOfSamples")),
@@ -144,19 +144,24 @@ def _orbit(xml: XmlFile, epoch: datetime, missing: list[str]) -> Orbit | None:
     coefficients = [xml.numbers("grsrCoefficients", conversion) for conversion in conversions]
     if len({c.size for c in coefficients}) != 1:
         raise xml.refused("grsrCoefficients", "their number changes within the product")
+    arrays = {
+        "times": np.array([(xml.time("time", v) - epoch) / timedelta(seconds=1) for v in vectors]),
+        "positions": np.array([[xml.number(f"position/{axis}", v) for axis in "xyz"] for v in vectors]),
+        "velocities": np.array([[xml.number(f"velocity/{axis}", v) for axis in "xyz"] for v in vectors]),
+        "conversion_times": np.array([(xml.time("azimuthTime", c) - epoch).total_seconds() for c in conversions]),
+        "conversion_origin_m": np.array([xml.number("gr0", c) for c in conversions]),
+        "coefficients": np.array(coefficients),
+    }
+    spacing = xml.number(".//imageInformation/rangePixelSpacing")
     try:
-        return Orbit(
-            epoch=epoch.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-            times=np.array([(xml.time("time", v) - epoch) / timedelta(seconds=1) for v in vectors]),
-            positions=np.array([[xml.number(f"position/{axis}", v) for axis in "xyz"] for v in vectors]),
-            velocities=np.array([[xml.number(f"velocity/{axis}", v) for axis in "xyz"] for v in vectors]),
-            pixel_spacing_m=xml.number(".//imageInformation/rangePixelSpacing"),
-            conversion_times=np.array([(xml.time("azimuthTime", c) - epoch).total_seconds() for c in conversions]),
-            conversion_origin_m=np.array([xml.number("gr0", c) for c in conversions]),
-            coefficients=np.array(coefficients),
-        )
+        return Orbit(epoch=_written(epoch), pixel_spacing_m=spacing, **arrays)
     except InvalidInput as error:
         raise xml.refused("orbitList", str(error)) from error
+
+
+def _written(time: datetime) -> str:
+    """RFC 3339."""
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def parse_calibration(path: Path, label: str) -> tuple[str, CalibrationTable]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from specimg.errors import InvalidInput
 from specimg.geometry.affine import Affine
@@ -23,6 +23,8 @@ class Space:
     crs: str | None = None
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(SpaceKind):
+            raise InvalidInput("a space is of a patient, a map, a radar plane or pixels", field="space")
         if (self.kind == "map") != (self.crs is not None):
             raise InvalidInput("a map space, and only a map space, has a CRS", field="crs")
 
