@@ -97,6 +97,16 @@ def test_the_digest_is_of_the_values_and_not_of_how_they_were_cut(tmp_path: Path
     assert phantoms.stored(phantoms.volume(voxels), tmp_path / "other").digest not in digests
 
 
+def test_a_raster_cut_into_rows_of_chunks_is_the_same_raster(tmp_path: Path) -> None:
+    scene = phantoms.asymmetric((2, 2600, 1300), "uint16")
+    digests = set()
+    for number, block_bytes in enumerate((2**27, 2**22, 1)):
+        opened = phantoms.raster(scene, nodata=0.0)
+        digests.add(phantoms.stored(opened, tmp_path / str(number), block_bytes=block_bytes).digest)
+        assert opened.read_bytes == scene.nbytes
+    assert len(digests) == 1
+
+
 def test_the_digest_covers_the_description(tmp_path: Path) -> None:
     voxels = phantoms.asymmetric((10, 20, 30))
     windows = phantoms.volume(voxels).series.channels[0].windows

@@ -77,7 +77,7 @@ def plan(series: Series) -> tuple[Level, ...]:
     """The levels of a series, finest first. Depends on the series alone, so that the same source gives the same bytes."""
     side = _shard_sides(series)
     levels = [_level(series, 0, (1, 1, 1), side)]
-    block = (min(side[0], VOLUME_CHUNK), *side[1:])
+    block = (1, RASTER_CHUNK, side[2]) if series.kind == "raster" else (min(side[0], VOLUME_CHUNK), *side[1:])
     while (factors := _next_factors(series, levels[-1].factors)) is not None:
         # The writer goes over level 0 once, in blocks one chunk deep: no coarse sample may need two of them.
         if any(f > b < n for f, b, n in zip(factors, block, series.grid.shape, strict=True)):
@@ -227,8 +227,8 @@ def _sums(strip: npt.NDArray[Any], steps: Factors, method: Method, nodata: float
     total = block_sum(strip, steps) if method == "mean" or is_complex else None
     squares = None
     if method == "power":
-        wide = strip.astype(np.complex128 if is_complex else np.float64)
-        squares = block_sum((wide * wide.conj()).real, steps)
+        power = strip.real.astype(np.float64) ** 2 + strip.imag.astype(np.float64) ** 2 if is_complex else None
+        squares = block_sum(np.square(strip, dtype=np.float64) if power is None else power, steps)
     return Sums(total, squares, count)
 
 

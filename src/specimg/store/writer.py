@@ -34,8 +34,8 @@ from specimg.store.durable import make_folder, sync_file, sync_folder
 from specimg.store.failpoint import reach
 from specimg.store.pyramid import Level, method_of, plan, sums
 
-BLOCK_BYTES = 128 * 2**20
-"""Bytes of level 0 read at a time. At least one shard is read, which is at most 64 MiB for 4-byte samples."""
+BLOCK_BYTES = 64 * 2**20
+"""Bytes of level 0 read at a time, or what is one chunk deep and one shard wide if that is more."""
 _HASH = 4 * 2**20
 
 
@@ -169,27 +169,30 @@ _Box = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 def _blocks(series: Series, finest: Level, block_bytes: int) -> Iterator[_Box]:
-    """Boxes of whole shards, in the order of the file: t, (c,) z, y, x. Channels stay together where that fits.
+    """Boxes of level 0 in the order of the file: t, (c,) z, y, x. Channels stay together where that fits.
 
-    A volume's are one chunk deep, half a shard: reading and writing overlap more, and the second half is merged into the
-    shard without decoding the first.
+    They are whole shards but along the slowest spatial axis, where they may be some chunks deep: decoders work in planes
+    and rows, reading and writing overlap more, and tensorstore merges chunks into a shard without decoding the others.
     """
-    sides = [min(side, size) for side, size in zip(finest.shards, series.shape, strict=True)]
-    if series.kind == "volume":
-        z = series.axes.index("z")
-        sides[z] = finest.chunks[z]
+    shards = dict(zip(series.axes, finest.shards, strict=True))
+    chunks = dict(zip(series.axes, finest.chunks, strict=True))
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    slow = "z" if series.kind == "volume" else "y"
+    sides = {axis: min(shards[axis], sizes[axis]) for axis in series.axes} | {slow: chunks[slow]}
     itemsize = np.dtype(series.dtype).itemsize
-    # Grow by whole shards along x, then y, then channels: decoders work in rows and planes.
-    order = [axis for axis in ("x", "y", "c") if axis in series.axes]
-    for axis in (series.axes.index(name) for name in order):
-        rest = prod(side for other, side in enumerate(sides) if other != axis) * itemsize
-        fits = max(1, block_bytes // (rest * finest.shards[axis])) * finest.shards[axis]
-        sides[axis] = min(series.shape[axis], max(sides[axis], fits))
-        if sides[axis] < series.shape[axis]:
+    for axis in ("x", "y", "c"):
+        if axis not in sizes:
+            continue
+        rest = prod(side for other, side in sides.items() if other != axis) * itemsize
+        steps = [chunks[axis] * n for n in range(1, shards[axis] // chunks[axis] + 1)] if axis == slow else []
+        steps = [step for step in steps if shards[axis] % step == 0 and step * rest <= block_bytes]
+        whole = block_bytes // (rest * shards[axis]) * shards[axis]
+        sides[axis] = min(sizes[axis], max(sides[axis], whole, *steps))
+        if sides[axis] < sizes[axis]:
             break
-    starts = (range(0, size, side) for size, side in zip(series.shape, sides, strict=True))
+    starts = (range(0, sizes[axis], sides[axis]) for axis in series.axes)
     for start in product(*starts):
-        yield start, tuple(min(a + side, n) for a, side, n in zip(start, sides, series.shape, strict=True))
+        yield start, tuple(min(a + sides[axis], sizes[axis]) for a, axis in zip(start, series.axes, strict=True))
 
 
 def _read_ahead(
