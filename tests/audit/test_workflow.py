@@ -34,9 +34,9 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         desk.log.start(0.05)
         operator = accounts.operator(desk)
         project = accounts.create_project(desk, operator, "abdomen")
-        account = accounts.add_account(desk, operator, "ada", "a long enough password")
+        account = accounts.add_account(desk, operator, "zoe.reader", "a long enough password")
         accounts.set_role(desk, accounts.operator(desk), project, account, Role.ADMIN)
-        ada = accounts.login(desk, "ada", "a long enough password", throttle=Throttle()).actor
+        ada = accounts.login(desk, "zoe.reader", "a long enough password", throttle=Throttle()).actor
         source = Path(samples.__file__).parent / "mr" / "mr.nii.gz"
         (image,) = ingest(desk, ada, source, project).images
         liver = LabelClass(1, "liver", "#aa5500", None, None)
@@ -117,5 +117,5 @@ def test_the_geometry_of_an_image_in_the_database(tampered: Path) -> None:
 def test_no_name_is_anywhere_in_the_log(labelled: Path) -> None:
     with Intruder(Path(shutil.copytree(labelled, labelled.parent / "read"))) as intruder:
         leaves = b"\n".join(leaf for (leaf,) in intruder.run("SELECT leaf FROM entry"))
-    for name in ("ada", "abdomen", "Müller", "mr.nii", "liver", "First reading"):
+    for name in ("zoe.reader", "abdomen", "Müller", "mr.nii", "liver", "First reading"):
         assert name.encode() not in leaves
