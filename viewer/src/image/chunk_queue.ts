@@ -94,7 +94,12 @@ export class ChunkQueue {
 		const open = [...this.merged.values()]
 			.filter(({ key }) => !this.cache.has(key) && !this.running.has(key) && !this.broken.has(key))
 			.sort((a, b) => a.priority - b.priority);
-		for (const wanted of open.slice(0, this.limit - this.running.size)) {
+		for (const wanted of open) {
+			// Half of the places stay free for what a person will look at next: reads under way cannot be overtaken.
+			const places = wanted.priority >= Priority.prefetch ? this.limit / 2 : this.limit;
+			if (this.running.size >= places) {
+				return;
+			}
 			this.start(wanted);
 		}
 	}

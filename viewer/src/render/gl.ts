@@ -10,7 +10,12 @@ export class GraphicsUnavailable extends Error {
 }
 
 export function context(canvas: HTMLCanvasElement): WebGL2RenderingContext {
-	const gl = canvas.getContext("webgl2", { antialias: false, alpha: false, depth: false });
+	const gl = canvas.getContext("webgl2", {
+		antialias: false,
+		alpha: false,
+		depth: false,
+		preserveDrawingBuffer: true,
+	});
 	if (!gl) {
 		throw new GraphicsUnavailable();
 	}

@@ -1,9 +1,10 @@
-/** Draws one plane on one canvas: samples, labels and a proposal, all windowed and coloured on the GPU. */
+/** Draws one plane on a surface: samples, labels and a proposal, all windowed and coloured on the GPU. */
 
 import type { Samples } from "../image/samples";
-import { type ColormapName, colormap } from "./colormap";
-import { context, program, Texture, type TextureFormat } from "./gl";
-import { fragment, type SamplerKind, VERTEX } from "./shaders";
+import type { ColormapName } from "./colormap";
+import { Texture, type TextureFormat } from "./gl";
+import type { SamplerKind } from "./shaders";
+import { type Rectangle, type Surface, UNIT } from "./surface";
 import { rampOf, type WindowFunction, type WindowLevel } from "./window";
 
 /** Affine from device pixels (y down) to samples of the uploaded region: columns x, y, 1. */
@@ -23,8 +24,6 @@ export interface Look {
 	readonly outline: number;
 }
 
-const UNIT = { samples: 0, labels: 1, proposal: 2, colors: 3, ramp: 4 } as const;
-
 interface Layer<T> {
 	readonly width: number;
 	readonly height: number;
@@ -32,46 +31,38 @@ interface Layer<T> {
 }
 
 export class PlanePainter {
-	private gl: WebGL2RenderingContext;
-	private programs = new Map<SamplerKind, WebGLProgram>();
-	private textures!: Record<keyof typeof UNIT, Texture>;
+	private textures!: Record<"samples" | "labels" | "proposal", Texture>;
 	private samples: Layer<Samples> | null = null;
 	private labels: Layer<Uint16Array> | null = null;
 	private proposal: Layer<Uint8Array> | null = null;
-	private colors: Uint8Array<ArrayBuffer> = new Uint8Array(65536 * 4);
-	private ramp: ColormapName | null = null;
 
-	/** `restored` is called when the graphics card came back after it was lost. */
-	constructor(
-		readonly canvas: HTMLCanvasElement,
-		restored: () => void,
-	) {
-		this.gl = context(canvas);
+	constructor(readonly surface: Surface) {
 		this.start();
-		canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
-		canvas.addEventListener("webglcontextrestored", () => {
+		surface.onRestored(() => {
 			this.start();
-			this.reload();
-			restored();
+			if (this.samples) {
+				this.setSamples(this.samples.width, this.samples.height, this.samples.data);
+			}
+			this.setLabels(this.labels?.data ?? null);
+			this.setProposal(this.proposal?.data ?? null);
 		});
-	}
-
-	get maxSize(): number {
-		return this.gl.getParameter(this.gl.MAX_TEXTURE_SIZE) as number;
 	}
 
 	setSamples(width: number, height: number, data: Samples): void {
 		this.samples = { width, height, data };
-		this.textures.samples.upload(width, height, sampleFormat(this.gl, data), data);
+		this.textures.samples.upload(width, height, sampleFormat(this.surface.gl, data), data);
 	}
 
 	/** Same region as the samples; `null`: no labels. */
 	setLabels(data: Uint16Array | null): void {
 		this.labels = data && this.samples ? { width: this.samples.width, height: this.samples.height, data } : null;
 		if (this.labels) {
-			const { gl } = this;
-			const format = { internal: gl.R16UI, format: gl.RED_INTEGER, type: gl.UNSIGNED_SHORT };
-			this.textures.labels.upload(this.labels.width, this.labels.height, format, this.labels.data);
+			this.textures.labels.upload(
+				this.labels.width,
+				this.labels.height,
+				labelFormat(this.surface.gl),
+				this.labels.data,
+			);
 		}
 	}
 
@@ -79,42 +70,23 @@ export class PlanePainter {
 	setProposal(data: Uint8Array | null): void {
 		this.proposal = data && this.samples ? { width: this.samples.width, height: this.samples.height, data } : null;
 		if (this.proposal) {
-			const { gl } = this;
-			const format = { internal: gl.R8UI, format: gl.RED_INTEGER, type: gl.UNSIGNED_BYTE };
-			this.textures.proposal.upload(this.proposal.width, this.proposal.height, format, this.proposal.data);
+			const { width, height } = this.proposal;
+			this.textures.proposal.upload(width, height, maskFormat(this.surface.gl), this.proposal.data);
 		}
 	}
 
-	/** RGBA of all 65,536 labels; alpha 0 hides one. */
-	setColors(colors: Uint8Array<ArrayBuffer>): void {
-		this.colors = colors;
-		this.textures.colors.upload(256, 256, rgba(this.gl), colors);
-	}
-
-	/** Nothing to show: black. */
-	clear(): void {
-		this.gl.viewport(0, 0, this.canvas.width, this.canvas.height);
-		this.gl.clearColor(0, 0, 0, 1);
-		this.gl.clear(this.gl.COLOR_BUFFER_BIT);
-	}
-
-	draw(look: Look): void {
-		const { gl, samples, canvas } = this;
+	draw(look: Look, place: Rectangle): void {
+		const { samples, surface } = this;
+		const { gl } = surface;
+		surface.enter(place);
 		if (!samples) {
-			this.clear();
+			gl.clearColor(0, 0, 0, 1);
+			gl.clear(gl.COLOR_BUFFER_BIT);
 			return;
 		}
-		if (this.ramp !== look.colormap) {
-			this.ramp = look.colormap;
-			this.textures.ramp.upload(256, 1, rgba(gl), colormap(look.colormap));
-		}
-		const used = this.program(samplerKind(samples.data));
-		gl.useProgram(used);
-		gl.viewport(0, 0, canvas.width, canvas.height);
-		const at = (name: string) => gl.getUniformLocation(used, name);
-		for (const [name, unit] of Object.entries(UNIT)) {
-			gl.uniform1i(at(name), unit);
-			this.textures[name as keyof typeof UNIT].bind();
+		const { at } = surface.use(samplerKind(samples.data), look.colormap);
+		for (const texture of Object.values(this.textures)) {
+			texture.bind();
 		}
 		const { middle, scale, base } = rampOf(look.window, look.rule);
 		gl.uniformMatrix3x2fv(at("pixelToSample"), false, look.pixelToSample);
@@ -122,7 +94,7 @@ export class PlanePainter {
 		gl.uniform4f(at("bounds"), ...look.bounds);
 		gl.uniform2f(at("rescale"), ...look.rescale);
 		gl.uniform3f(at("window"), middle, scale, base);
-		gl.uniform1f(at("paneHeight"), canvas.height);
+		gl.uniform2f(at("corner"), place.x, surface.canvas.height - place.y);
 		gl.uniform1f(at("outline"), look.outline);
 		gl.uniform1f(at("opacity"), look.opacity);
 		gl.uniform1i(at("smoothly"), look.smooth ? 1 : 0);
@@ -131,50 +103,30 @@ export class PlanePainter {
 		gl.drawArrays(gl.TRIANGLES, 0, 3);
 	}
 
-	dispose(): void {
-		this.gl.getExtension("WEBGL_lose_context")?.loseContext();
-	}
-
 	private start(): void {
-		const { gl } = this;
-		this.programs = new Map();
-		this.ramp = null;
-		gl.bindVertexArray(gl.createVertexArray());
+		const { gl } = this.surface;
 		this.textures = {
 			samples: new Texture(gl, UNIT.samples),
 			labels: new Texture(gl, UNIT.labels),
 			proposal: new Texture(gl, UNIT.proposal),
-			colors: new Texture(gl, UNIT.colors),
-			ramp: new Texture(gl, UNIT.ramp),
 		};
 		// A sampler needs a complete texture of its kind even when the shader does not read it.
-		const one = { format: gl.RED_INTEGER };
-		this.textures.labels.upload(1, 1, { ...one, internal: gl.R16UI, type: gl.UNSIGNED_SHORT }, new Uint16Array(1));
-		this.textures.proposal.upload(1, 1, { ...one, internal: gl.R8UI, type: gl.UNSIGNED_BYTE }, new Uint8Array(1));
-		this.textures.colors.upload(256, 256, rgba(gl), this.colors);
-	}
-
-	private reload(): void {
-		if (this.samples) {
-			this.setSamples(this.samples.width, this.samples.height, this.samples.data);
-		}
-		this.setLabels(this.labels?.data ?? null);
-		this.setProposal(this.proposal?.data ?? null);
-	}
-
-	private program(kind: SamplerKind): WebGLProgram {
-		let known = this.programs.get(kind);
-		if (!known) {
-			known = program(this.gl, VERTEX, fragment(kind));
-			this.programs.set(kind, known);
-		}
-		return known;
+		this.textures.labels.upload(1, 1, labelFormat(gl), new Uint16Array(1));
+		this.textures.proposal.upload(1, 1, maskFormat(gl), new Uint8Array(1));
 	}
 }
 
-function rgba(gl: WebGL2RenderingContext): TextureFormat {
-	return { internal: gl.RGBA8, format: gl.RGBA, type: gl.UNSIGNED_BYTE };
-}
+const labelFormat = (gl: WebGL2RenderingContext): TextureFormat => ({
+	internal: gl.R16UI,
+	format: gl.RED_INTEGER,
+	type: gl.UNSIGNED_SHORT,
+});
+
+const maskFormat = (gl: WebGL2RenderingContext): TextureFormat => ({
+	internal: gl.R8UI,
+	format: gl.RED_INTEGER,
+	type: gl.UNSIGNED_BYTE,
+});
 
 function samplerKind(data: Samples): SamplerKind {
 	if (data instanceof Float32Array) {

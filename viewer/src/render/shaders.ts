@@ -31,7 +31,7 @@ uniform ivec2 size;
 uniform vec4 bounds;        // first and last sample of the whole plane, in this region's coordinates, with half a sample
 uniform vec2 rescale;       // slope, intercept
 uniform vec3 window;        // middle, scale, base
-uniform float paneHeight;
+uniform vec2 corner;         // top left corner of the pane, in pixels of the canvas, y up
 uniform float outline;      // device pixels; 0: none
 uniform float opacity;
 uniform bool smoothly;
@@ -46,7 +46,7 @@ uint proposedAt(vec2 pixel) { return texelFetch(proposal, inside(ivec2(floor(pix
 vec4 colorOf(uint label) { return texelFetch(colors, ivec2(int(label) & 255, int(label) >> 8), 0); }
 
 void main() {
-  vec2 pixel = vec2(gl_FragCoord.x, paneHeight - gl_FragCoord.y);
+  vec2 pixel = vec2(gl_FragCoord.x - corner.x, corner.y - gl_FragCoord.y);
   vec2 at = pixelToSample * vec3(pixel, 1.0);
   if (any(lessThan(at, bounds.xy)) || any(greaterThanEqual(at, bounds.zw))) { color = vec4(0.0, 0.0, 0.0, 1.0); return; }
   float real;

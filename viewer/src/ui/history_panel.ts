@@ -17,9 +17,13 @@ const TOOL_NAMES: Readonly<Record<string, string>> = {
 	"delete-shape": "Deleted a shape",
 	revert: "Undo",
 	restore: "Restored",
-	proposal: "Proposal accepted",
 	import: "Import",
 };
+
+/** `model:click`: an accepted proposal of that model. */
+function toolName(tool: string): string {
+	return tool.startsWith("model:") ? `AI ${tool.slice("model:".length)}` : (TOOL_NAMES[tool] ?? tool);
+}
 
 export function buildHistoryPanel(bench: Bench, stage: Stage): HTMLElement {
 	const list = h("ol", { class: "history", "aria-label": "History" });
@@ -69,7 +73,7 @@ function row(bench: Bench, stage: Stage, segmentation: Segmentation, edit: EditR
 		h(
 			"div",
 			{ class: "edit-line" },
-			h("strong", {}, `${edit.version} · ${TOOL_NAMES[edit.tool] ?? edit.tool}`),
+			h("strong", {}, `${edit.version} · ${toolName(edit.tool)}`),
 			h("time", { datetime: edit.time, title: edit.time, class: "muted" }, when(edit.time)),
 		),
 		h("div", { class: "edit-line muted" }, h("span", {}, edit.actor.name), h("span", {}, amount)),

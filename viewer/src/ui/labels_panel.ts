@@ -90,6 +90,7 @@ function lookOptions(bench: Bench): HTMLElement {
 		step: 0.05,
 		value: bench.state.value.opacity,
 		"aria-label": "Label opacity",
+		title: "Opacity of labels",
 	});
 	opacity.addEventListener("input", () => bench.state.update({ opacity: Number(opacity.value) }));
 	const button = (name: "labelsVisible" | "outline", text: string, title: string) => {
@@ -105,7 +106,7 @@ function lookOptions(bench: Bench): HTMLElement {
 		{ class: "look" },
 		button("labelsVisible", "Labels", "Show labels (H)"),
 		button("outline", "Outlines", "Show outlines (O)"),
-		h("label", { class: "option grow" }, "Opacity", opacity),
+		opacity,
 	);
 }
 

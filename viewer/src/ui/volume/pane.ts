@@ -19,10 +19,10 @@ import {
 	wantedOf,
 } from "../../image/plane_region";
 import { darkest } from "../../image/samples";
-import { colorTable } from "../../labels/ontology";
 import type { Segmentation } from "../../labels/segmentation";
 import type { Spans } from "../../labels/spans";
-import { type PixelToSample, PlanePainter } from "../../render/plane_painter";
+import { type Look, type PixelToSample, PlanePainter } from "../../render/plane_painter";
+import type { Rectangle, Surface } from "../../render/surface";
 import type { ViewerState } from "../../state/state";
 import type { Bench } from "../bench";
 import { h } from "../dom";
@@ -60,15 +60,16 @@ export class Pane {
 	private samplesDirty = true;
 	private labelsDirty = true;
 	private proposalDirty = true;
-	private colorsDirty = true;
+	/** What the canvas shows; empty: draw. */
+	private drawn = "";
 
 	constructor(
 		private readonly bench: Bench,
 		readonly frame: PlaneFrame,
+		private readonly surface: Surface,
 		private readonly invalidate: () => void,
 	) {
 		this.title = TITLES[frame.name];
-		const canvas = h("canvas", { class: "pane-image", "aria-hidden": "true" });
 		const overlay = h("canvas", { class: "pane-overlay", "aria-hidden": "true" });
 		this.corner = h("div", { class: "pane-corner" });
 		this.message = h("div", { class: "pane-message", hidden: true });
@@ -92,7 +93,6 @@ export class Pane {
 				"aria-label": `${this.title} plane`,
 				data: { plane: frame.name, state: "loading" },
 			},
-			canvas,
 			overlay,
 			letter("top"),
 			letter("right"),
@@ -102,7 +102,7 @@ export class Pane {
 			this.message,
 			this.slider,
 		);
-		this.painter = new PlanePainter(canvas, () => this.all());
+		this.painter = new PlanePainter(surface);
 		this.overlay = overlay.getContext("2d")!;
 	}
 
@@ -145,8 +145,9 @@ export class Pane {
 		this.invalidate();
 	}
 
-	markColors(): void {
-		this.colorsDirty = true;
+	/** Draws again although nothing of its own changed: other colours, another canvas. */
+	markLook(): void {
+		this.drawn = "";
 		this.invalidate();
 	}
 
@@ -159,11 +160,9 @@ export class Pane {
 		}
 		this.size = { width, height };
 		const ratio = window.devicePixelRatio;
-		for (const canvas of [this.painter.canvas, this.overlay.canvas]) {
-			canvas.width = Math.max(1, Math.round(width * ratio));
-			canvas.height = Math.max(1, Math.round(height * ratio));
-		}
-		this.invalidate();
+		this.overlay.canvas.width = Math.max(1, Math.round(width * ratio));
+		this.overlay.canvas.height = Math.max(1, Math.round(height * ratio));
+		this.markLook();
 		return true;
 	}
 
@@ -187,18 +186,17 @@ export class Pane {
 			this.gathered = key;
 			this.gatherSamples(state, region);
 			this.samplesDirty = false;
+			this.drawn = "";
 		}
 		if (this.labelsDirty) {
 			this.gatherLabels(state, region);
 			this.labelsDirty = false;
+			this.drawn = "";
 		}
 		if (this.proposalDirty) {
 			this.painter.setProposal(this.proposalMask(region));
 			this.proposalDirty = false;
-		}
-		if (this.colorsDirty) {
-			this.painter.setColors(colorTable(this.bench.ontology.value?.classes ?? [], state.hidden));
-			this.colorsDirty = false;
+			this.drawn = "";
 		}
 		this.drawSamples(state, view, region, ratio);
 		this.drawOver(scene, view, ratio);
@@ -208,16 +206,10 @@ export class Pane {
 	dispose(): void {
 		this.bench.queue.want(this.owner, []);
 		this.bench.queue.want(`${this.owner} labels`, []);
-		this.painter.dispose();
 	}
 
 	private get owner(): string {
 		return `pane ${this.frame.axis}`;
-	}
-
-	private all(): void {
-		this.samplesDirty = this.labelsDirty = this.proposalDirty = this.colorsDirty = true;
-		this.invalidate();
 	}
 
 	private regionFor(state: ViewerState, view: PlaneView, ratio: number): PlaneRegion {
@@ -234,7 +226,7 @@ export class Pane {
 		const high = [0, 1].map((i) => Math.max(...corners.map((corner) => corner[i]!))) as [number, number];
 		const pixels = [frame.uStep, frame.vStep].map((step) => Math.hypot(...step) * view.scale * ratio);
 		const level = chooseLevel(bench.image.levels, frame, [pixels[0]!, pixels[1]!]);
-		return regionOf(bench.image.levels, frame, state.index[frame.axis], level, low, high, this.painter.maxSize);
+		return regionOf(bench.image.levels, frame, state.index[frame.axis], level, low, high, this.surface.maxSize);
 	}
 
 	/** Visible chunks, then those of the planes a scroll will reach next. */
@@ -352,7 +344,7 @@ export class Pane {
 		const pixelToSample: PixelToSample = [x[0] - o[0], x[1] - o[1], y[0] - o[0], y[1] - o[1], o[0], o[1]];
 		const { shape } = image.grid;
 		const real = !image.hasOneRescale && frame.axis !== 0;
-		this.painter.draw({
+		const look: Look = {
 			pixelToSample,
 			bounds: [
 				-0.5 - region.u,
@@ -367,7 +359,24 @@ export class Pane {
 			smooth: state.smooth,
 			opacity: state.opacity,
 			outline: state.outline ? 1.5 * ratio : 0,
-		});
+		};
+		const key = JSON.stringify(look);
+		if (key !== this.drawn) {
+			this.painter.draw(look, this.place(ratio));
+			this.drawn = key;
+		}
+	}
+
+	/** Where this pane lies on the canvas behind all panes. */
+	private place(ratio: number): Rectangle {
+		const { offsetLeft, offsetTop } = this.element;
+		const [x, y] = [Math.round(offsetLeft * ratio), Math.round(offsetTop * ratio)];
+		return {
+			x,
+			y,
+			width: Math.round((offsetLeft + this.size.width) * ratio) - x,
+			height: Math.round((offsetTop + this.size.height) * ratio) - y,
+		};
 	}
 
 	private drawOver(scene: PaneScene, view: PlaneView, ratio: number): void {

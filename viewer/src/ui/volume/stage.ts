@@ -5,7 +5,9 @@ import { clampIndex, contains } from "../../geometry/grid";
 import { type Axis, anatomical, framesOf } from "../../geometry/orientation";
 import { pan, zoomAt } from "../../geometry/view";
 import { Priority } from "../../image/chunk_queue";
+import { colorTable } from "../../labels/ontology";
 import type { Change } from "../../labels/segmentation";
+import { Surface } from "../../render/surface";
 import { dragWindow } from "../../render/window";
 import type { ToolName, ViewerState } from "../../state/state";
 import type { Bench, Stage } from "../bench";
@@ -36,6 +38,7 @@ export function openStage(bench: Bench): Stage {
 class VolumeStage implements Stage {
 	readonly element: HTMLElement;
 	readonly tools = TOOLS;
+	private readonly surface: Surface;
 	private readonly panes: readonly Pane[];
 	private readonly stops: (() => void)[] = [];
 	private readonly sizes: ResizeObserver;
@@ -43,19 +46,19 @@ class VolumeStage implements Stage {
 	private sketch: Sketch | null = null;
 	private pointer: { readonly pane: Pane; readonly index: Vec3 } | null = null;
 	private wheel = 0;
+	private wantsWhole = false;
 
 	constructor(private readonly bench: Bench) {
 		const frames = framesOf(bench.image.grid);
-		this.panes = frames.map((frame) => new Pane(bench, frame, () => this.schedule()));
-		this.element = h("div", { class: "stage volume-stage" }, ...this.panes.map((pane) => pane.element));
+		const canvas = h("canvas", { class: "stage-image", "aria-hidden": "true" });
+		this.surface = new Surface(canvas);
+		this.surface.onRestored(() => this.each((pane) => pane.markLook()));
+		this.panes = frames.map((frame) => new Pane(bench, frame, this.surface, () => this.schedule()));
+		this.element = h("div", { class: "stage volume-stage" }, canvas, ...this.panes.map((pane) => pane.element));
 		for (const pane of this.panes) {
 			this.attach(pane);
 		}
-		this.sizes = new ResizeObserver(() => {
-			for (const pane of this.panes) {
-				pane.measure();
-			}
-		});
+		this.sizes = new ResizeObserver(() => this.measure());
 		this.sizes.observe(this.element);
 		for (const pane of this.panes) {
 			this.sizes.observe(pane.element);
@@ -64,12 +67,11 @@ class VolumeStage implements Stage {
 			bench.state.listen((state, before) => this.changed(state, before)),
 			bench.queue.listen((event) => this.arrived(event.key)),
 			bench.proposals.listen(() => this.each((pane) => pane.markProposal())),
-			bench.ontology.listen(() => this.each((pane) => pane.markColors())),
+			bench.ontology.listen(() => this.color()),
 			this.followSegmentation(),
 		);
 		this.arrange();
-		this.wantWhole();
-		this.schedule();
+		this.color();
 	}
 
 	goTo(index: Vec3): void {
@@ -128,6 +130,7 @@ class VolumeStage implements Stage {
 		for (const pane of this.panes) {
 			pane.dispose();
 		}
+		this.surface.dispose();
 	}
 
 	private get state(): ViewerState {
@@ -166,6 +169,29 @@ class VolumeStage implements Stage {
 			}),
 		);
 		this.report();
+		const waiting = this.panes.some(({ element }) => element.dataset.state !== "sharp" && element.clientWidth > 0);
+		if (!this.wantsWhole && !waiting) {
+			this.wantsWhole = true;
+			this.wantWhole();
+		}
+	}
+
+	private measure(): void {
+		const ratio = window.devicePixelRatio;
+		const width = Math.round(this.element.clientWidth * ratio);
+		const height = Math.round(this.element.clientHeight * ratio);
+		const { canvas } = this.surface;
+		const resized = canvas.width !== width || canvas.height !== height;
+		const moved = this.panes.map((pane) => pane.measure()).some(Boolean);
+		if (resized || moved) {
+			this.surface.resize(width, height);
+			this.each((pane) => pane.markLook());
+		}
+	}
+
+	private color(): void {
+		this.surface.setColors(colorTable(this.bench.ontology.value?.classes ?? [], this.state.hidden));
+		this.each((pane) => pane.markLook());
 	}
 
 	private changed(state: ViewerState, before: ViewerState): void {
@@ -173,7 +199,7 @@ class VolumeStage implements Stage {
 			this.arrange();
 		}
 		if (state.hidden !== before.hidden) {
-			this.each((pane) => pane.markColors());
+			this.color();
 		}
 		if (state.labelsVisible !== before.labelsVisible) {
 			this.each((pane) => pane.markLabels());
@@ -229,7 +255,8 @@ class VolumeStage implements Stage {
 		for (const pane of this.panes) {
 			pane.element.classList.toggle("is-main", pane.frame.axis === main);
 		}
-		this.schedule();
+		// Panes of the same size may have changed places.
+		this.each((pane) => pane.markLook());
 	}
 
 	/** All of level 0 behind everything else, if it is small enough to keep: then scrolling waits for nothing. */
