@@ -61,7 +61,7 @@ class Discovery:
         archives: list[Path] = []
         for entry in self._walk(path, 0, [0]):
             head = _head(entry) if entry.is_file() else b""
-            claimant = next((f for f in self._formats if f.sniff(entry, head)), None)
+            claimant = next((f for f in self._formats if _sniffs(f, entry, head)), None)
             if claimant is not None:
                 claims.setdefault(claimant.name, []).append(entry)
             elif head.startswith(ZIP):
@@ -79,7 +79,7 @@ class Discovery:
         if path.is_file():
             yield path
             return
-        if any(f.sniff(path, b"") for f in self._formats):
+        if any(_sniffs(f, path, b"") for f in self._formats):
             yield path
             return
         if depth > MAX_DEPTH:
@@ -101,7 +101,10 @@ class Discovery:
             except UnreadableFile as error:
                 self._found.refusals.append(error)
                 continue
-            except (MemoryError, TooLarge, InvalidInput):
+            except MemoryError as error:
+                problem = "reading it needs more memory than allowed; split it, or ask an administrator"
+                raise TooLarge(f"{_relative(group[0], root)}: {problem}") from error
+            except (TooLarge, InvalidInput):
                 raise
             except Exception as error:  # noqa: BLE001 - a reader may raise anything on a hostile file
                 self._found.refusals.append(_crashed(_relative(group[0], root), error))
@@ -135,6 +138,14 @@ def _unavailable() -> str:
     """Formats that could not be loaded, with the reason: often the very thing that is missing."""
     reasons = [f"{p.name}: {p.reason}" for p in plugins("specimg.formats") if not p.available]
     return f"Not available here: {'; '.join(reasons)}." if reasons else ""
+
+
+def _sniffs(format: Format, path: Path, head: bytes) -> bool:
+    """One file on which a format stumbles must not keep the others from being read."""
+    try:
+        return format.sniff(path, head)
+    except Exception:  # noqa: BLE001 - a plug-in may raise anything; it does not know the file then
+        return False
 
 
 def _head(path: Path) -> bytes:

@@ -13,6 +13,7 @@ import math
 import re
 import struct
 import tempfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ class Nifti:
             try:
                 with gzip.open(path) as handle:
                     head = handle.read(544)
-            except (OSError, EOFError):
+            except (OSError, EOFError, zlib.error):
                 return path.name.lower().endswith(".nii.gz")
         return _magic(head)
 
@@ -73,6 +74,8 @@ class _Opened:
     header: Any
     samples: Any
     """Memory-mapped (i, j, k[, t]), stored values."""
+    slope: float
+    intercept: float
     affine: Affine
     space: Space
     warnings: tuple[str, ...]
@@ -89,7 +92,7 @@ class NiftiSeries:
         shape = opened.samples.shape
         timed = len(shape) == 4
         grid = Grid((shape[2], shape[1], shape[0]), opened.affine, opened.space)
-        slope, intercept = _scaling(opened.header, self._name)
+        slope, intercept = opened.slope, opened.intercept
         modality, channel = _channel(path, opened.samples, slope, intercept)
         self.series = Series(
             key=self._name,
@@ -141,7 +144,7 @@ def _unpacked(path: Path, name: str) -> Path:
                 if written > limit:
                     raise TooLarge(f"{name}: it unpacks to more than {limit / 2**30:.3g} GiB")
                 sink.write(block)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise _refused(
             name, "gzip", "the compressed file is cut short or damaged", "Copy or export it again."
         ) from error
@@ -173,7 +176,8 @@ def _open(path: Path, name: str) -> _Opened:
         raise _refused(name, "dim", "the file is shorter than its header says", "Copy or export it again.")
     samples = np.memmap(path, dtype, "r", offset, shape, order="F")
     affine, space, warnings = _place(header, name)
-    return _Opened(header, samples, affine, space, warnings)
+    slope, intercept = _scaling(path, header, name)
+    return _Opened(header, samples, slope, intercept, affine, space, warnings)
 
 
 def _place(header: Any, name: str) -> tuple[Affine, Space, tuple[str, ...]]:
@@ -210,8 +214,11 @@ def _affine(ras: npt.NDArray[np.float64], space: Space, name: str) -> Affine:
         raise _refused(name, field, str(error), "Set the affine again, e.g. with nibabel.") from error
 
 
-def _scaling(header: Any, name: str) -> tuple[float, float]:
-    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+def _scaling(path: Path, header: Any, name: str) -> tuple[float, float]:
+    """From the file itself: nibabel clears both fields in the header it hands out."""
+    with path.open("rb") as handle:
+        raw = type(header).from_fileobj(handle, check=False)
+    slope, intercept = float(raw["scl_slope"]), float(raw["scl_inter"])
     # The standard: a slope of 0 means that samples are not scaled. nibabel writes NaN for the same.
     if slope == 0 or math.isnan(slope):
         return 1.0, 0.0
@@ -254,9 +261,8 @@ def read_mask(path: Path, reference: Series) -> Mask:
     if opened.samples.ndim == 4:
         raise _refused(name, "dim", "a label map has three axes", "Export one label map per time.")
     labels = np.asarray(opened.samples)
-    slope, intercept = _scaling(opened.header, name)
-    if (slope, intercept) != (1.0, 0.0):
-        labels = labels * slope + intercept
+    if (opened.slope, opened.intercept) != (1.0, 0.0):
+        labels = labels * opened.slope + opened.intercept
     if not np.issubdtype(labels.dtype, np.integer):
         rounded = np.rint(labels)
         if not np.array_equal(rounded, labels):
@@ -287,6 +293,6 @@ def write_mask(mask: Mask, path: Path, reference: Series, originals: Sequence[Pa
     table = "\n".join(f"{c.label}\t{c.name}\t{c.color}" for c in mask.classes)
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", table.encode()))
     # Level 1: label maps shrink nearly as well as at 9, in a tenth of the time.
-    with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=path.open("wb"), mtime=0) as sink:
+    with path.open("wb") as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as sink:
         sink.write(image.to_bytes())
     return warnings

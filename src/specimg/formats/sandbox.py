@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -80,7 +81,8 @@ class Child:
         self._scratch = Path(tempfile.mkdtemp(prefix="specimg-parse-"))
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "specimg.formats.child", str(self._memory), str(self._seconds)],
+                # -P: a file that a source unpacks must never be importable from the working folder.
+                [sys.executable, "-P", "-s", "-m", "specimg.formats.child", str(self._memory), str(self._seconds)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # readers quote file contents in their complaints
@@ -96,7 +98,7 @@ class Child:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._kill()
+        self._end()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -176,13 +178,18 @@ class Child:
     def cancel(self) -> None:
         """Stop at once, from any thread: whoever waits gets ``Cancelled``."""
         self._cancelled = True
-        self._kill()
+        # The pipes stay open: closing one under a thread that reads it could hand its number to another file.
+        _kill(self._process)
 
     def ask(self, request: Mapping[str, Any], *, file: str, body_limit: int = 0) -> tuple[dict[str, Any], bytes]:
         """One question, one answer. ``file`` is named if it goes wrong."""
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
             raise RuntimeError("a Child is used inside its with block")
+        if process.stdin.closed:
+            raise self._post_mortem(file)
+        if process.stdin.closed:
+            raise self._post_mortem(file)
         try:
             write_frame(process.stdin.fileno(), request)
             # CPU time is limited in the child; wall time allows for a slow disk and a busy machine.
@@ -190,7 +197,7 @@ class Child:
         except (BrokenFrame, OSError):
             answer = None
         except FrameTimeout:
-            self._kill()
+            self._end()
             raise _died(file, "it took too long") from None
         if answer is None:
             raise self._post_mortem(file)
@@ -214,7 +221,7 @@ class Child:
             return Cancelled("reading was cancelled")
         if self._process is None:
             return _broken(file, "its reader stopped")
-        self._kill()
+        self._end()
         code = self._process.returncode
         if code == -signal.SIGXCPU:
             return _died(file, f"it took more than {self._seconds} s of computing")
@@ -224,22 +231,24 @@ class Child:
             )
         return _broken(file, "its reader crashed")
 
-    def _kill(self) -> None:
-        process = self._process
-        if process is None:
-            return
-        if process.poll() is None:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    continue
+    def _end(self) -> None:
+        """Kill the process, wait for it and close our ends of its pipes."""
+        _kill(self._process)
+        if self._process is not None:
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    with suppress(BrokenPipeError):
+                        pipe.close()
+
+
+def _kill(process: subprocess.Popen[bytes] | None) -> None:
+    """End a process and whatever it started."""
+    if process is not None and process.poll() is None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            process.kill()
 
 
 def _environment(scratch: Path) -> dict[str, str]:

@@ -27,7 +27,7 @@ SECRETS = ("DOE^JANE", "MRN-000-42", "19700101", "St Elsewhere")
 def index_volume(shape: Sequence[int] = SHAPE) -> npt.NDArray[np.int16]:
     """Values that tell their own index."""
     z, y, x = np.indices(tuple(shape))
-    return (1000 + 2000 * z + 45 * y + x).astype(np.int16)
+    return np.array(1000 + 2000 * z + 45 * y + x, dtype=np.int16)
 
 
 def write_dicom(
