@@ -13,6 +13,7 @@ from scipy.interpolate import RegularGridInterpolator
 from specimg.errors import TooLarge, UnreadableFile
 from specimg.formats import safe
 from specimg.formats.safe import parse_annotation, parse_calibration, parse_manifest, parse_noise
+from specimg.geometry.radar import Brightness
 from specimg.testing.radar_phantoms import write_safe
 
 PRODUCTS = ["CEAB", "6D00", "8255", "0664", "861B"]  # processors 2.36, 2.70, 3.31, 3.52, 3.52
@@ -42,9 +43,11 @@ def test_gains_agree_with_scipy_at_and_between_vectors(
     named, ours = parse_calibration(path, "calibration.xml")
     assert named == polarisation.upper()
     lines, pixels = np.array([0, 668, 1000.5, 9999, 16_000]), np.array([0, 40, 47.25, 12_345, 25_000])
-    for tag, brightness in (("sigmaNought", "sigma0"), ("betaNought", "beta0"), ("gamma", "gamma0")):
+    tags: dict[str, Brightness] = {"sigmaNought": "sigma0", "betaNought": "beta0", "gamma": "gamma0"}
+    for tag, brightness in tags.items():
         gains = [[float(g) for g in v.findtext(tag, "").split()] for v in vectors]
-        expected = RegularGridInterpolator(axes, gains)(np.stack(np.meshgrid(lines, pixels, indexing="ij"), axis=-1))
+        asked = np.stack(np.meshgrid(lines, pixels, indexing="ij"), axis=-1)
+        expected = np.asarray(RegularGridInterpolator(axes, gains)(asked), np.float64)
         np.testing.assert_allclose(ours.gain(lines, pixels, brightness=brightness), expected, rtol=1e-12)
 
 
@@ -120,7 +123,7 @@ LEAK = """<?xml version="1.0"?><!DOCTYPE product [<!ENTITY secret SYSTEM "file:/
 )
 def test_hostile_xml_is_refused_by_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.xml").write_text(text, "utf-8")
-    with pytest.raises(UnreadableFile, match="annotation/a.xml: XML"):
+    with pytest.raises(UnreadableFile, match=r"annotation/a\.xml: XML"):
         parse_annotation(tmp_path / "a.xml", "annotation/a.xml")
 
 

@@ -352,7 +352,7 @@ def write_mask(mask: Mask, path: Path, reference: Series, originals: Sequence[Pa
             bottom = min(top + _MASK_ROWS, rows)
             strip = np.ascontiguousarray(mask.voxels[0, top:bottom], dtype)
             out.write(strip, 1, window=PixelWindow(0, top, columns, bottom - top))
-        out.write_colormap(1, {0: (0, 0, 0, 0), **{c.label: _rgba(c.color) for c in mask.classes}})
+        out.write_colormap(1, {0: (0, 0, 0, 255), **{c.label: _rgba(c.color) for c in mask.classes}})
         out.update_tags(1, **{f"CLASS_{c.label}": c.name for c in mask.classes})
         out.set_band_description(1, "label")
     return tuple(warnings)

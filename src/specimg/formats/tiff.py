@@ -19,6 +19,7 @@ import rasterio
 import rasterio.errors
 import rasterio.warp
 from rasterio.control import GroundControlPoint
+from rasterio.enums import Interleaving
 from rasterio.windows import Window as PixelWindow
 
 from specimg.errors import TooLarge, UnreadableFile
@@ -144,7 +145,8 @@ class TiffFile:
         if len(set(self.dataset.dtypes)) != 1:
             raise self.refused("SampleFormat", "its bands have different types", "Write one file per type.")
         block_rows, block_columns = self.dataset.block_shapes[0]
-        if block_rows * block_columns * self.dtype.itemsize > MAX_BLOCK_BYTES:
+        together = bands if self.dataset.interleaving is Interleaving.pixel else 1
+        if together * block_rows * block_columns * self.dtype.itemsize > MAX_BLOCK_BYTES:
             raise TooLarge(
                 f"{self.label}: it is stored as one block of {block_rows} x {block_columns} samples; "
                 "rewrite it in tiles: gdal_translate -co TILED=YES"

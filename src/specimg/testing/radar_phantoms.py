@@ -204,7 +204,7 @@ def write_geotiff(
     landmarks: dict[Index, World] = {
         (z, y, x): (a * (x + 0.5) + b * (y + 0.5) + c, d * (x + 0.5) + e * (y + 0.5) + f, 0.0) for z, y, x in centers
     }
-    return Sample(path, landmarks, {(z, y, x): float(values[0, y, x]) for z, y, x in centers})
+    return Sample(path, landmarks, {(z, y, x): float(values[0, y, x].real) for z, y, x in centers})
 
 
 # XML -----------------------------------------------------------------------------------------------------------------
