@@ -32,7 +32,9 @@ def main(names: list[str]) -> int:
         return 2
     where = machine()
     results = [result for name in names or BENCHMARKS for result in BENCHMARKS[name]()]
-    table = Table("id", "metric", "ours", "peer", "ratio", "target", "met", title=f"{where['processor']}, {where['cores']} cores")
+    table = Table(
+        "id", "metric", "ours", "peer", "ratio", "target", "met", title=f"{where['processor']}, {where['cores']} cores"
+    )
     for r in results:
         peer = "" if r.peer is None else f"{r.peer:.4g} {r.unit} ({r.peer_name})"
         ratio = "" if r.ratio is None else f"{r.ratio:.2f}×"
