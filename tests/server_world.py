@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,9 +18,11 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 import uvicorn
+from fastapi import FastAPI
 
 from specimg.access import Role
 from specimg.api.app import create_app
+from specimg.api.core import Core
 from specimg.formats.base import Channel, Series, Window
 from specimg.geometry.affine import Affine
 from specimg.geometry.grid import Grid, Space
@@ -72,6 +75,7 @@ class Server:
     url: str
     desk: Desk
     clock: Clock
+    app: FastAPI
     project: str
     other_project: str
     volume: str
@@ -82,6 +86,12 @@ class Server:
     raster_segmentation: str
     hidden_segmentation: str
     _clients: dict[str, httpx.Client] = field(default_factory=dict)
+
+    @property
+    def core(self) -> Core:
+        """What its routes share."""
+        core: Core = self.app.state.core
+        return core
 
     def client(self, **headers: str) -> httpx.Client:
         """A new client that sends what our page sends, and is nobody yet."""
@@ -172,6 +182,14 @@ def _put(desk: Desk, project_id: str, source: InMemory) -> str:
     return staged.id
 
 
+def fill(home: Path) -> dict[str, str]:
+    """Make a data folder with people, images and labels; the ids of what is in it, as ``Server`` names them."""
+    with open_desk(home, clock=Clock()) as desk:
+        made = _fill(desk)
+        desk.log.sequence()
+    return made
+
+
 def _fill(desk: Desk) -> dict[str, str]:
     made: dict[str, str] = {}
     made["project"] = accounts.create_project(desk, accounts.operator(desk), "home")
@@ -203,11 +221,12 @@ def _fill(desk: Desk) -> dict[str, str]:
 
 
 @contextmanager
-def running(home: Path, static: Path | None = None) -> Iterator[Server]:
-    """Fill a folder and serve it on a free port, by a clock that the test moves."""
+def running(template: Path, made: Mapping[str, str], home: Path, static: Path | None = None) -> Iterator[Server]:
+    """Serve a copy of a filled folder on a free port, by a clock that the test moves."""
+    shutil.copytree(template, home)
     clock = Clock()
+    clock.move(hours=1)
     desk = open_desk(home, clock=clock, server=True)
-    made = _fill(desk)
     settings = Settings(home=home, checkpoint_seconds=0.05)
     app = create_app(settings, desk) if static is None else create_app(settings, desk, static=static)
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -218,7 +237,7 @@ def running(home: Path, static: Path | None = None) -> Iterator[Server]:
         thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server = Server(url, desk, clock, **made)
+        server = Server(url, desk, clock, app, **made)  # type: ignore[arg-type]  # the ids, by their fields' names
         with httpx.Client(base_url=url, timeout=60) as first:
             # The socket listens already, so the first request waits in its queue until the server takes it.
             assert first.get("/health").json() == {"status": "ok"}

@@ -125,7 +125,7 @@ def routes() -> set[tuple[str, str]]:
     while pending:
         route = pending.pop()
         if isinstance(route, APIRoute):
-            found |= {(method, route.path) for method in route.methods}
+            found |= {(method, route.path) for method in route.methods or ()}
         else:
             # FastAPI 0.16x keeps an included router as one; earlier releases copy its routes.
             pending.extend(getattr(getattr(route, "original_router", None), "routes", ()))

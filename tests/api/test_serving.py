@@ -13,6 +13,7 @@ import zarr.storage
 from PIL import Image as Pillow
 
 from server_world import Server, phantom, scene
+from specimg.audit.verify import verify_proof
 
 
 def zarr_url(server: Server, key: str) -> str:
@@ -238,6 +239,7 @@ def test_labels_written_over_http_are_read_back_as_zarr_at_every_version(server:
         receipt = annotator.post(f"{url}/edits", json=edit)
         assert (receipt.status_code, receipt.json()["version"]) == (201, version)
     assert annotator.get(f"{url}@0/chunks").json() == {"version": 0, "chunks": {}}
+    held: dict[str, bytes] = {}
     for version, expected in ((1, [1, 1, 1, 0]), (2, [1, 2, 2, 2])):
         keys = ["zarr.json", "0/zarr.json", "0/c/0/0/0"]
         held = {key: annotator.get(f"{url}@{version}/zarr/{key}").content for key in keys}
@@ -306,8 +308,6 @@ def test_an_edit_s_entry_and_its_proof_come_over_http(server: Server) -> None:
     assert entry["leaf"]["new_digest"] == receipt["digest"]
     proof = annotator.get(f"/api/audit/entries/{receipt['entry_id']}/proof")
     assert proof.text.startswith("c2sp.org/tlog-proof@v1\n")
-    from specimg.audit.verify import verify_proof
-
     assert verify_proof(proof.text, annotator.get("/api/audit/key").json()["vkey"]).exit_code == 0
 
 

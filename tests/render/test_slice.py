@@ -65,7 +65,7 @@ def test_a_plane_is_the_array_s_plane(store: Store, axis: Any, index: int) -> No
 
 def test_spacing_and_directions_are_those_of_rows_and_columns(store: Store) -> None:
     image = store(series(), samples())
-    assert [read_slice(image, SliceRequest(a, 3)).spacing for a in ("z", "y", "x")] == [  # type: ignore[arg-type]  # a loop over the literal's values
+    assert [read_slice(image, SliceRequest(a, 3)).spacing for a in ("z", "y", "x")] == [
         (0.5, 1.0),
         (3.0, 1.0),
         (3.0, 0.5),

@@ -79,7 +79,7 @@ def test_beyond_the_border_is_clear(scene: Image) -> None:
 
 def test_nodata_is_clear_in_every_quantity(scene: Image) -> None:
     for quantity in ("stored", "amplitude_db"):
-        asked = TileRequest(0, 0, 0, quantity=quantity, ranges=((1.0, 70.0),))  # type: ignore[arg-type]  # a loop over the literal's values
+        asked = TileRequest(0, 0, 0, quantity=quantity, ranges=((1.0, 70.0),))
         alpha = render_tile(scene, asked, asked.ranges)[..., 3]
         assert (alpha[:10, :20] == 0).all()
         assert (alpha[10:, 20:] == 255).all()
@@ -135,7 +135,7 @@ def test_requests_that_mean_nothing_are_refused() -> None:
         {"ranges": ((0.0, 1.0), (0.0, 1.0))},
     ):
         with pytest.raises(InvalidInput):
-            TileRequest(0, 0, 0, **arguments)  # type: ignore[arg-type]  # wrong on purpose
+            TileRequest(0, 0, 0, **arguments)
 
 
 def test_a_band_that_is_not_there_is_refused(scene: Image) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import SimpleITK
 from hypothesis import given
@@ -22,7 +23,8 @@ from specimg.geometry.grid import Grid, Space
 from specimg.render.window import WindowLevel, from_values, function_of, suggested, to_grey
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "window.json").read_text("utf-8"))
-CASES = [pytest.param(case, id=case["name"]) for case in GOLDEN["cases"]]
+ALL: list[dict[str, Any]] = GOLDEN["cases"]
+CASES = [pytest.param(case, id=case["name"]) for case in ALL]
 
 
 def standard(x: float, case: dict[str, Any]) -> Fraction:
@@ -55,11 +57,11 @@ def test_the_table_is_the_standard(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_grey_levels_are_the_table(case: dict[str, Any], dtype: type) -> None:
-    values = np.array([row[0] for row in case["rows"]], dtype)
+    values: npt.NDArray[Any] = np.array([row[0] for row in case["rows"]], dtype)
     assert to_grey(values, window(case)).tolist() == [row[2] for row in case["rows"]]
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.values[0]["name"] in ("abdomen", "lung", "bone", "brain")])
+@pytest.mark.parametrize("case", [case for case in ALL if case["name"] in ("abdomen", "lung", "bone", "brain")])
 def test_whole_numbers_need_no_conversion_first(case: dict[str, Any]) -> None:
     values = np.array([row[0] for row in case["rows"]], np.int16)
     assert to_grey(values, window(case)).tolist() == [row[2] for row in case["rows"]]
@@ -158,7 +160,7 @@ def test_a_window_of_the_file_without_width_is_passed_over() -> None:
 def test_percentiles_become_black_and_white() -> None:
     values = np.arange(0, 1001, dtype=np.float32)
     for function in ("LINEAR", "LINEAR_EXACT"):
-        window = from_values(values, function, 10, 90)  # type: ignore[arg-type]  # a loop over the literal's values
+        window = from_values(values, function, 10, 90)
         assert to_grey(np.array([100.0, 900.0]), window).tolist() == [0, 255]
         assert 0 < to_grey(np.array([110.0]), window)[0] < 255
 
