@@ -23,6 +23,7 @@ from rasterio.enums import Interleaving
 from rasterio.windows import Window as PixelWindow
 
 from specimg.errors import TooLarge, UnreadableFile
+from specimg.formats.tiff_directory import whats_cut
 from specimg.geometry.radar import ControlPoints
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -66,6 +67,9 @@ class TiffFile:
         with path.open("rb") as handle:
             if handle.read(4) not in MAGIC:
                 raise self.refused("header", "it is not a TIFF", "Convert it with gdal_translate -of GTiff.")
+        cut = whats_cut(path)
+        if cut is not None:
+            raise self.refused("file size", f"it is cut short: {cut} is missing", "Copy or download it again.")
         try:
             with gdal():
                 self.dataset = rasterio.open(path.resolve(), driver="GTiff", sharing=False)
