@@ -133,19 +133,20 @@ class ClickSession:
 class Scale:
     """How real values become an image of contrasts: -0.5 … 0.5 spans what may matter around this object.
 
-    CT: 300 HU around the tissue shown, because outside of it lie only air and metal. Radar amplitude: decibels, 24 dB
+    CT: 300 HU around the tissue shown, because outside of it lie only air and metal. Radar amplitude: decibels, 40 dB
     around what was shown, because speckle multiplies. Anything else: the values between two quantiles of the region.
     """
 
-    decibel: bool
+    logarithm: bool
+    speckle: bool
     centre: float | None
     width: float
 
     @classmethod
     def near(cls, view: View, shown: Shown) -> Scale:
         """For the object that was shown: the median around its first point, or in the middle of its box."""
-        if view.modality != "CT" and not _is_amplitude(view):
-            return cls(False, None, 1.0)
+        if view.modality not in ("CT", "SAR"):
+            return cls(False, False, None, 1.0)
         if len(shown.positive):
             points = shown.positive[:: max(1, len(shown.positive) // 16)]
         else:
@@ -155,9 +156,11 @@ class Scale:
         reach = 1 if view.modality == "CT" else 2
         near = np.concatenate([_around(view, p, reach, shown.plane) for p in points])
         near = near[np.isfinite(near)]
-        if not _is_amplitude(view):
-            return cls(False, float(np.median(near)) if near.size else 0.0, 300.0)
-        return cls(True, float(np.median(_decibel(near))) if near.size else 0.0, 24.0)
+        if view.modality == "CT":
+            return cls(False, False, float(np.median(near)) if near.size else 0.0, 300.0)
+        logarithm = view.unit != "dB"
+        near = _decibel(near) if logarithm else near
+        return cls(logarithm, True, float(np.median(near)) if near.size else 0.0, 40.0)
 
     def fitted(self, values: Real) -> Scale:
         """With the quantiles of a region where nothing better is known."""
@@ -165,12 +168,12 @@ class Scale:
             return self
         real = values[np.isfinite(values)]
         low, high = np.quantile(real, [0.01, 0.99]) if real.size else (0.0, 1.0)
-        return Scale(False, float(low + high) / 2, max(float(high - low), 1e-6))
+        return Scale(False, False, float(low + high) / 2, max(float(high - low), 1e-6))
 
     def image(self, values: Real) -> Real:
         """Contrasts in -0.5 … 0.5; what was not measured becomes the lowest."""
         assert self.centre is not None
-        if self.decibel:
+        if self.logarithm:
             values = _decibel(values)
         scaled = np.clip((values - np.float32(self.centre)) / np.float32(self.width), -0.5, 0.5)
         return np.asarray(np.nan_to_num(scaled, nan=-0.5), dtype=np.float32)
@@ -178,13 +181,9 @@ class Scale:
     def calm(self, image: Real) -> Real:
         """Less noise, edges mostly kept."""
         flat = [1 if n > 1 else 0 for n in image.shape]
-        if self.decibel:
-            image = ndimage.median_filter(image, [1 + 2 * f for f in flat])
+        if self.speckle:
+            image = ndimage.median_filter(image, [1 + 4 * f for f in flat])
         return np.asarray(ndimage.gaussian_filter(image, [0.65 * f for f in flat]), dtype=np.float32)
-
-
-def _is_amplitude(view: View) -> bool:
-    return view.modality == "SAR" and view.unit != "dB"
 
 
 def _decibel(values: Real) -> Real:
@@ -257,7 +256,8 @@ def _judge(view: View, shown: Shown, scale: Scale, here: Region, half: float) ->
     distance = classical.geodesic(scale.calm(image), seeds, here.step(sizes), flat=0.01)
     sides = np.asarray(here.factors) * sizes
     near = ndimage.distance_transform_edt(~seeds, sampling=sides) <= max(half / 2, 1.01 * float(sides.max()))
-    return levels.shapes(distance, levels.edge_strength(image, near), here.open_sides(), float(np.prod(sides)))
+    seen = scale.calm(image) if scale.speckle else image
+    return levels.shapes(distance, levels.edge_strength(seen, near), here.open_sides(), float(np.prod(sides)))
 
 
 def _extent(view: View, shown: Shown, windows: list[Window]) -> tuple[Points, Points, tuple[Region, Mask]]:
@@ -358,6 +358,7 @@ def _interpolated(values: Real, axis: int, at: Points) -> Real:
     return np.nan_to_num(np.asarray(result, np.float32), nan=0.0)
 
 
+WIDEN = 0.25
 SHARE_HIST, SHARE_PRIOR, SHARE_GEO, SMOOTH, FLAT = 1.0, 1.2, 1.6, 1.2, 0.03
 
 
@@ -381,6 +382,11 @@ def _decide(
     geo: Real | None = None
     if shown:
         to_positive = classical.geodesic(image, positive, step, flat=FLAT)
+        if not boxed and (further := positive & (belief < 0.5)).any():
+            # What was clicked outside the first guess widens it.
+            also = np.exp(-classical.geodesic(image, further, step, flat=FLAT) / WIDEN)
+            belief = np.maximum(belief, also).astype(np.float32)
+            shape_vote, chance = belief, belief
         to_negative = classical.geodesic(image, negative | outside, step, flat=FLAT)
         geo = np.clip(np.log((to_negative + 0.05) / (to_positive + 0.05)), -2, 2).astype(np.float32)
     mask = np.zeros(image.shape, np.bool_)
@@ -440,7 +446,7 @@ REFINE = 6_000_000
 
 def _sharpened(opinion: Real, image: Real, scale: Scale) -> Real:
     """Probabilities that follow the image in the band where the blocks are of two minds."""
-    if scale.decibel:
+    if scale.speckle:
         return opinion  # one sample of speckle says nothing
     bins = np.clip(((image + 0.5) * BINS).astype(np.intp), 0, BINS - 1)
     inside, outside = opinion > 0.95, (opinion < 0.05) & (opinion > 0)

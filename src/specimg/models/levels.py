@@ -82,7 +82,9 @@ def shapes(distance: Real, edges: Real, open_sides: tuple[tuple[bool, bool], ...
     # Surface of a ball (circumference of a disc) of the same volume, on a grid that counts faces: 1.5 (1.27) times more.
     ball = np.sqrt(4 * np.pi * volume) * 1.27 if flat else np.cbrt(36 * np.pi * volume**2.0) * 1.5
     compact = np.minimum(1, ball / np.maximum(1, surface))
-    score = edge * (1 - touch) ** 2 * np.sqrt(compact)
+    # What fills its window is the ground with holes, not an object: its surface is that of a few odd samples.
+    ground = np.clip(2 * (1 - volume / rank.size), 0, 1)
+    score = edge * (1 - touch) ** 2 * np.sqrt(compact) * ground
     score[(volume < (9 if flat else LEAST)) | (np.arange(SHAPES + 2) >= SHAPES)] = 0
     return Shapes(rank, score, edge, touch, np.asarray(volume * block, np.float64))
 
