@@ -152,7 +152,7 @@ describe.skipIf(missing)(`a volume in the browser${missing ? ` (${missing})` : "
 			const middle = affine.toWorld(record.series.grid.shape.map((n) => (n - 1) / 2) as never);
 			const edits = await api<EditRecord[]>(page, `/segmentations/${id}/edits`);
 			const world = (version: number) => {
-				const box = edits.find((edit) => edit.version === version)!.box as { start: number[]; stop: number[] };
+				const box = edits.find((edit) => edit.version === version)!.box!;
 				return affine.toWorld([0, 1, 2].map((axis) => (box.start[axis]! + box.stop[axis]! - 1) / 2) as never);
 			};
 			// LPS: X grows to the patient's left.

@@ -16,6 +16,8 @@ export interface Level {
 	readonly factors: Shape;
 }
 
+type AxisName = ImageRecord["series"]["axes"][number];
+
 /** Indices along the axes that are not space. */
 export interface Frame {
 	readonly t: number;
@@ -40,11 +42,11 @@ export class Image {
 		this.grid = parseGrid(record.series.grid);
 		this.sampleType = sampleType(record.series.dtype);
 		const { axes, shape } = record.series;
-		const size = (axis: string) => (axes.includes(axis) ? shape[axes.indexOf(axis)]! : 1);
+		const size = (axis: AxisName) => (axes.includes(axis) ? shape[axes.indexOf(axis)]! : 1);
 		this.times = size("t");
 		this.channels = size("c");
 		const spatial = (sizes: readonly number[]): Shape => {
-			const of = (axis: string) => (axes.includes(axis) ? sizes[axes.indexOf(axis)]! : 1);
+			const of = (axis: AxisName) => (axes.includes(axis) ? sizes[axes.indexOf(axis)]! : 1);
 			return [of("z"), of("y"), of("x")];
 		};
 		this.levels = record.levels.map((level) => ({

@@ -4,13 +4,13 @@ import "fake-indexeddb/auto";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Client } from "../api/client";
 import { ApiError } from "../api/errors";
-import type { Changes, EditBody, EditRecord, Receipt, SegmentationRecord, ShapeRecord } from "../api/types";
+import type { BoxRecord, Changes, EditBody, EditRecord, Receipt, SegmentationRecord, ShapeRecord } from "../api/types";
 import type { Vec3 } from "../geometry/affine";
 import { ChunkCache } from "../image/chunk_cache";
 import { ChunkQueue } from "../image/chunk_queue";
 import type { ChunkAddress, Decoder } from "../image/decoder";
 import { MemoryOutbox, type Outbox, openOutbox, type QueuedEdit } from "./outbox";
-import { type Clock, type Draft, Segmentation, toBox } from "./segmentation";
+import { type Clock, type Draft, Segmentation } from "./segmentation";
 import { SpanSet, Spans } from "./spans";
 
 const SHAPE = [8, 8, 64] as const;
@@ -19,6 +19,14 @@ const CHUNK = [4, 4, 32] as const;
 interface State {
 	readonly voxels: ReadonlyMap<string, number>;
 	readonly shapes: ReadonlyMap<string, ShapeRecord>;
+}
+
+function boxAround(places: readonly (readonly number[])[]): BoxRecord | null {
+	const corner = (of: (values: number[]) => number) =>
+		[0, 1, 2].map((axis) => of(places.map((at) => at[axis]!))) as unknown as Vec3;
+	return places.length === 0
+		? null
+		: { start: corner((values) => Math.min(...values)), stop: corner((values) => Math.max(...values) + 1) };
 }
 
 class MemoryServer {
@@ -40,6 +48,7 @@ class MemoryServer {
 			project_id: "p",
 			image_id: "i",
 			name: "S",
+			version: this.head,
 			head: this.head,
 			ontology: { id: "o", version: 1, name: "O", classes: [] },
 			grid: {
@@ -61,14 +70,14 @@ class MemoryServer {
 	act(actor: string, body: EditBody): Receipt {
 		const known = this.edits.find(({ request }) => request === body.request_id);
 		if (known) {
-			return this.receipt(known.version, known.base);
+			return this.receipt(known.version);
 		}
 		const base = this.states[body.base]!.voxels;
 		const head = this.states[this.head]!;
 		const voxels = new Map(head.voxels);
 		const changed = new Set<string>();
 		const meets: Vec3[] = [];
-		for (const { label, over, spans } of body.voxels) {
+		for (const { label, over = null, spans } of body.voxels) {
 			Spans.fromBase64(spans).forEach((z, y, x0, length) => {
 				for (let x = x0; x < x0 + length; x++) {
 					const key = `${z}/${y}/${x}`;
@@ -85,14 +94,12 @@ class MemoryServer {
 			});
 		}
 		if (meets.length > 0) {
-			const start = [0, 1, 2].map((axis) => Math.min(...meets.map((at) => at[axis]!)));
-			const stop = [0, 1, 2].map((axis) => Math.max(...meets.map((at) => at[axis]!)) + 1);
 			throw new ApiError(
 				{
 					code: "version-conflict",
 					base: body.base,
 					current: this.head,
-					boxes: [{ start, stop }],
+					boxes: [boxAround(meets)!],
 					shapes: [],
 					voxels: meets.length,
 				},
@@ -107,7 +114,7 @@ class MemoryServer {
 				shapes.delete(act.id);
 			}
 		}
-		return this.push(actor, body.tool, body.params, body.base, { voxels, shapes }, body.request_id);
+		return this.push(actor, body.tool, body.params, body.base, { voxels, shapes }, body.request_id ?? null);
 	}
 
 	back(actor: string, version: number, tool: "revert" | "restore"): Receipt {
@@ -164,14 +171,7 @@ class MemoryServer {
 		const changed = new Set(
 			[...state.voxels.keys()].filter((key) => (before.get(key) ?? 0) !== (state.voxels.get(key) ?? 0)),
 		);
-		const places = [...changed].map((key) => key.split("/").map(Number));
-		const box =
-			places.length === 0
-				? null
-				: {
-						start: [0, 1, 2].map((axis) => Math.min(...places.map((at) => at[axis]!))),
-						stop: [0, 1, 2].map((axis) => Math.max(...places.map((at) => at[axis]!)) + 1),
-					};
+		const box = boxAround([...changed].map((key) => key.split("/").map(Number)));
 		const version = this.head;
 		this.edits.push({
 			version,
@@ -188,10 +188,10 @@ class MemoryServer {
 			request,
 			changed,
 		});
-		return this.receipt(version, base);
+		return this.receipt(version);
 	}
 
-	private receipt(version: number, base: number): Receipt {
+	private receipt(version: number): Receipt {
 		const edit = this.edits[version - 1]!;
 		return {
 			segmentation_id: "seg",
@@ -199,9 +199,8 @@ class MemoryServer {
 			digest: edit.digest,
 			entry_id: edit.entry_id,
 			voxels: edit.voxels,
-			box: edit.box as Receipt["box"],
+			box: edit.box,
 			chunks: this.differences(version - 1, version),
-			...(base < 0 ? {} : {}),
 		};
 	}
 }
@@ -669,13 +668,4 @@ describe("the outbox", () => {
 		await (await openOutbox("durable")).put(edit("a", "me/seg", 1));
 		expect(await (await openOutbox("durable")).load("me/seg")).toHaveLength(1);
 	});
-});
-
-test("boxes are read in both forms", () => {
-	expect(
-		toBox([
-			[1, 2, 3],
-			[4, 5, 6],
-		]),
-	).toEqual(toBox({ start: [1, 2, 3], stop: [4, 5, 6] }));
 });

@@ -382,9 +382,8 @@ export class Segmentation {
 	private async noteForeign(base: number, version: number): Promise<void> {
 		const edits = await this.client.edits(this.id, version, version - base);
 		for (const { box, version: other, actor } of edits) {
-			const parsed = toBox(box);
-			if (other > base && actor.id !== this.account && parsed) {
-				this.foreign.push(parsed);
+			if (other > base && actor.id !== this.account && box) {
+				this.foreign.push(box);
 			}
 		}
 	}
@@ -400,8 +399,7 @@ export class Segmentation {
 	private async recover(edit: QueuedEdit, error: unknown, failures: number): Promise<void> {
 		if (isProblem(error, "version-conflict")) {
 			const { boxes, voxels, current } = error.problem;
-			const parsed = boxes.flatMap((box) => toBox(box) ?? []);
-			await this.conflict(edit, parsed, voxels, current);
+			await this.conflict(edit, boxes, voxels, current);
 		} else if (isProblem(error, "unreachable")) {
 			this.setStatus({ kind: "offline", edits: this.queue.length });
 			await this.clock.wait(RETRY_MS[Math.min(failures, RETRY_MS.length - 1)]!);
@@ -524,14 +522,9 @@ export class Segmentation {
 const PREVIEW = "preview";
 
 function writesOf(edit: QueuedEdit): VoxelWrite[] {
-	return edit.body.voxels.map(({ label, over, spans }) => ({ label, over, spans: Spans.fromBase64(spans) }));
-}
-
-/** A box as the server writes it: named corners, or a pair. */
-export function toBox(box: BoxRecord | readonly (readonly number[])[] | null): Box | null {
-	if (box === null) {
-		return null;
-	}
-	const [start, stop] = "start" in box ? [box.start, box.stop] : [box[0]!, box[1]!];
-	return { start: start as unknown as Vec3, stop: stop as unknown as Vec3 };
+	return edit.body.voxels.map(({ label, over, spans }) => ({
+		label,
+		over: over ?? null,
+		spans: Spans.fromBase64(spans),
+	}));
 }

@@ -2,7 +2,6 @@
 
 import type { EditRecord } from "../api/types";
 import type { Segmentation } from "../labels/segmentation";
-import { toBox } from "../labels/segmentation";
 import type { Bench, Stage } from "./bench";
 import { h, icon, openDialog, replace } from "./dom";
 import { ICONS } from "./icons";
@@ -61,7 +60,7 @@ export function buildHistoryPanel(bench: Bench, stage: Stage): HTMLElement {
 
 function row(bench: Bench, stage: Stage, segmentation: Segmentation, edit: EditRecord): HTMLElement {
 	const shown = segmentation.version === edit.version;
-	const box = toBox(edit.box);
+	const { box } = edit;
 	const amount = edit.voxels > 0 ? `${edit.voxels.toLocaleString("en")} voxels` : "no voxels";
 	return h(
 		"li",
