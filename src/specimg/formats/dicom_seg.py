@@ -7,7 +7,7 @@ In: BINARY, FRACTIONAL (a voxel belongs from half of the maximum on) and label m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.errors import InvalidDicomError
+from pydicom.pixels import iter_pixels
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -46,13 +47,14 @@ _OFF = 1e-2
 
 
 def write_mask(mask: Mask, path: Path, reference: Series, originals: Sequence[Path]) -> tuple[str, ...]:
-    """Write a SEG of ``mask`` for the series whose files are ``originals``, in slice order.
+    """Write a SEG of ``mask`` for the series whose files are ``originals``, in slice order (or its one multi-frame file).
 
     Raises ``InvalidInput`` if the image did not come from DICOM, has times, or nothing is labelled.
     """
     if "SOPInstanceUIDs" not in reference.source:
         raise InvalidInput("a DICOM SEG refers to DICOM images, and this image did not come from any", field="format")
-    if len(originals) != reference.grid.shape[0]:
+    depth, frames = reference.grid.shape[0], reference.source.get("frames")
+    if "t" in reference.axes or len(originals) != (depth if frames is None else 1):
         raise InvalidInput("a DICOM SEG labels one time of a series", field="format")
     present = np.flatnonzero(np.bincount(mask.voxels.reshape(-1), minlength=2)[1:]) + 1
     if present.size == 0:
@@ -61,13 +63,14 @@ def write_mask(mask: Mask, path: Path, reference: Series, originals: Sequence[Pa
     chosen = [classes.get(int(label), MaskClass(int(label), f"label {label}")) for label in present]
     sources = [_source(p, reference, i) for i, p in enumerate(originals)]
     segments = [_describe(number, c) for number, c in enumerate(chosen, start=1)]
-    numbers = np.zeros(int(present.max()) + 1, np.uint16)
+    numbers = np.zeros(int(mask.voxels.max()) + 1, np.uint16)
     numbers[present] = np.arange(1, present.size + 1)
+    voxels = numbers.astype(np.uint8 if present.size < 256 else np.uint16)[mask.voxels]
+    if frames is not None:
+        voxels = voxels[np.argsort(frames)]  # planes in the order of the file's frames
     seg = hd.seg.Segmentation(
         source_images=sources,
-        pixel_array=numbers[np.minimum(mask.voxels, present.max())].astype(
-            np.uint8 if present.size < 256 else np.uint16
-        ),
+        pixel_array=voxels,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
         series_instance_uid=hd.UID(),
@@ -106,11 +109,24 @@ def _source(path: Path, reference: Series, index: int) -> pydicom.Dataset:
             raise InvalidInput(f"the series has no {keyword}, so nothing can refer to it", field=keyword)
         if not ds.get(keyword):
             setattr(ds, keyword, value)
+    _share_measures(ds)
     # Type 2: must be there, may be empty; highdicom copies them.
     for keyword in _TYPE_2:
         if keyword not in ds:
             setattr(ds, keyword, "")
     return ds
+
+
+def _share_measures(ds: pydicom.Dataset) -> None:
+    """Spacing and orientation among the shared groups, where highdicom looks: some scanners repeat them in each frame.
+
+    That all frames agree on them is what made the series a volume.
+    """
+    for shared in ds.get("SharedFunctionalGroupsSequence") or ():
+        for macro in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
+            first = ds.PerFrameFunctionalGroupsSequence[0]
+            if macro not in shared and macro in first:
+                shared[macro] = first[macro]
 
 
 def _describe(number: int, c: MaskClass) -> hd.seg.SegmentDescription:
@@ -170,11 +186,13 @@ def read_mask(path: Path, reference: Series) -> Mask:
     if sop_class not in (BINARY_CLASS, LABELMAP_CLASS):
         raise _refused(name, "SOPClassUID", "it is not a Segmentation")
     _require_frame_of_reference(ds, reference, name)
-    frames = _pixels(ds, name)
     grid = reference.grid
     voxels = np.zeros(grid.shape, np.uint16)
-    shared = ds.SharedFunctionalGroupsSequence[0]
-    for index, (frame, group) in enumerate(zip(frames, ds.PerFrameFunctionalGroupsSequence, strict=True)):
+    groups = ds.get("PerFrameFunctionalGroupsSequence") or ()
+    shared = (ds.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
+    if len(groups) != int(ds.get("NumberOfFrames") or 1):
+        raise _refused(name, "PerFrameFunctionalGroupsSequence", f"it has {len(groups)} items, not one for each frame")
+    for index, (frame, group) in enumerate(zip(_frames(ds, name), groups, strict=True)):
         z, order, flips = _place(_frame_grid(group, shared, frame.shape, name), grid, index, name)
         turned = frame.T if order else frame
         turned = turned[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1]
@@ -206,13 +224,13 @@ def _require_frame_of_reference(ds: pydicom.Dataset, reference: Series, name: st
         raise _refused(name, "FrameOfReferenceUID", "it belongs to another frame of reference than the image")
 
 
-def _pixels(ds: pydicom.Dataset, name: str) -> npt.NDArray[Any]:
+def _frames(ds: pydicom.Dataset, name: str) -> Iterator[npt.NDArray[Any]]:
+    """Decoded one at a time: thirty organs on three hundred slices would be gigabytes at once."""
     try:
-        pixels = ds.pixel_array
+        yield from iter_pixels(ds, raw=True)
     except (ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
         syntax = ds.file_meta.TransferSyntaxUID.name
         raise _refused(name, "PixelData", f"its pixels cannot be decoded (transfer syntax: {syntax})") from error
-    return np.asarray(pixels[np.newaxis] if pixels.ndim == 2 else pixels)
 
 
 def _frame_grid(group: Any, shared: Any, shape: tuple[int, ...], name: str) -> Grid:

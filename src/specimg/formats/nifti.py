@@ -9,6 +9,7 @@ place in the patient and says so.
 from __future__ import annotations
 
 import gzip
+import json
 import math
 import re
 import struct
@@ -28,6 +29,7 @@ from nibabel.spatialimages import HeaderDataError
 from specimg.errors import InvalidInput, TooLarge, UnreadableFile
 from specimg.formats.base import Channel, Mask, MaskClass, OpenSeries, Rescale, Series, Window
 from specimg.formats.lattice import reindexed
+from specimg.formats.mask_json import classes_from_json, classes_to_json
 from specimg.geometry.affine import Affine
 from specimg.geometry.grid import Grid, Space
 
@@ -36,6 +38,9 @@ MAX_RATIO = 1200
 """deflate cannot do better than about 1:1032; label maps come near it."""
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _DISAGREE_MM = 0.1
+_MILLIMETRES = {1: 1000.0, 3: 0.001}
+_UNITS = {1: "metres", 3: "micrometres"}
+"""``xyzt_units`` other than millimetres; unknown (0) is taken as millimetres, as everyone does."""
 
 
 class Nifti:
@@ -201,6 +206,10 @@ def _place(header: Any, name: str) -> tuple[Affine, Space, tuple[str, ...]]:
             apart = np.abs(np.asarray(sform) - np.asarray(qform)).max()
         if not apart < _DISAGREE_MM:
             warnings.append(f"sform and qform differ by up to {apart:.3g}; the sform is used.")
+    unit = int(header["xyzt_units"]) & 0x07
+    if unit in _MILLIMETRES:
+        chosen = np.diag([*[_MILLIMETRES[unit]] * 3, 1.0]) @ np.asarray(chosen)
+        warnings.append(f"The header measures in {_UNITS[unit]}; positions are given in millimetres.")
     return _affine(np.asarray(chosen), space, name), space, tuple(warnings)
 
 
@@ -273,26 +282,45 @@ def read_mask(path: Path, reference: Series) -> Mask:
     grid = Grid((labels.shape[2], labels.shape[1], labels.shape[0]), opened.affine, reference.grid.space)
     voxels = reindexed(labels.astype(np.uint16).T, grid, reference.grid, file=name)
     used = [int(v) for v in np.flatnonzero(np.bincount(voxels.reshape(-1), minlength=1)) if v]
-    return Mask(voxels, reference.grid, tuple(MaskClass(v, f"label {v}") for v in used))
+    named = {c.label: c for c in _class_table(opened.header)}
+    return Mask(voxels, reference.grid, tuple(named.get(v, MaskClass(v, f"label {v}")) for v in used))
+
+
+def _class_table(header: Any) -> tuple[MaskClass, ...]:
+    """Classes that ``write_mask`` left in an extension; nothing if others wrote the file."""
+    for extension in header.extensions:
+        try:
+            return classes_from_json(json.loads(extension.get_content())["classes"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue
+    return ()
 
 
 def write_mask(mask: Mask, path: Path, reference: Series, originals: Sequence[Path]) -> tuple[str, ...]:
-    """A .nii.gz with sform and qform of the image it labels, and the class table as an AFNI-free text extension."""
-    ras = _LPS @ mask.grid.affine.matrix[:, [2, 1, 0, 3]]
+    """A .nii.gz where the image lies, with the class table as JSON in an extension of the kind that readers show as text."""
     dtype = np.uint8 if mask.voxels.max(initial=0) < 256 else np.uint16
-    image = nib.Nifti1Image(mask.voxels.T.astype(dtype), ras)
+    image = nib.Nifti1Image(mask.voxels.T.astype(dtype), None)
     image.header.set_intent("label")
     image.header.set_xyzt_units("mm")
-    image.set_sform(ras, code=1)
-    warnings: tuple[str, ...] = ()
-    if mask.grid.affine.is_orthogonal:
-        image.set_qform(ras, code=1)
-    else:
-        image.set_qform(None, code=0)
-        warnings = ("The grid is sheared (gantry tilt): only the sform holds it; readers of the qform will be wrong.",)
-    table = "\n".join(f"{c.label}\t{c.name}\t{c.color}" for c in mask.classes)
+    warnings = _set_place(image, mask.grid)
+    table = json.dumps({"classes": classes_to_json(mask.classes)}, ensure_ascii=False)
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", table.encode()))
     # Level 1: label maps shrink nearly as well as at 9, in a tenth of the time.
     with path.open("wb") as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as sink:
         sink.write(image.to_bytes())
     return warnings
+
+
+def _set_place(image: Any, grid: Grid) -> tuple[str, ...]:
+    if grid.space.kind != "patient":
+        # No codes: a file must not claim a place in the patient that its image does not have.
+        image.header.set_zooms(grid.affine.spacing[::-1])
+        return ("The image has no place in the patient, and so neither has this file: it fits by shape alone.",)
+    ras = _LPS @ grid.affine.matrix[:, [2, 1, 0, 3]]
+    image.set_sform(ras, code=1)
+    if grid.affine.is_orthogonal:
+        image.set_qform(ras, code=1)
+        return ()
+    image.set_qform(None, code=0)
+    image.header.set_zooms(grid.affine.spacing[::-1])
+    return ("The grid is sheared (gantry tilt): only the sform holds it; readers of the qform will be wrong.",)
