@@ -166,10 +166,11 @@ class _Builder:
         starts = places[np.flatnonzero(np.diff(places, prepend=-2) != 1)]
         stops = places[np.flatnonzero(np.diff(places, append=-2) != 1)] + 1
         edges = np.stack([starts, stops], axis=1).ravel()
-        counts = np.diff(np.concatenate([[0], edges, [height * width]]))
+        marks = np.concatenate([[0], edges, [height * width]])
+        counts = (marks[1:] - marks[:-1]).tolist()
         if counts[-1] == 0:
-            counts = counts[:-1]
-        return {"size": [height, width], "counts": counts.tolist()}
+            counts.pop()
+        return {"size": [height, width], "counts": counts}
 
 
 def _corner(point: tuple[float, float, float]) -> Point:

@@ -245,13 +245,14 @@ class _Reader:
         name, color = str(properties.get("class") or ""), str(properties.get("color") or "#ff0000")
         label = properties.get("label")
         if isinstance(label, bool) or not isinstance(label, int):
-            known = self._by_name.get(name)
-            free = next(n for n in range(1, 65_536) if n not in self._names)
-            label = known if known is not None else free
+            # Features that say neither share one label, as those of one class do.
+            free = next(n for n in range(1, 65_537) if n not in self._names)
+            label = self._by_name.setdefault(name, free)
+        elif name:
+            self._by_name.setdefault(name, label)
         if not 1 <= label <= 65_535:
             raise _refused(self._file, "label", f"{label} is not 1 to 65535")
         self._names.setdefault(label, (name[:200] or f"class {label}", color[:20]))
-        self._by_name.setdefault(name, label)
         return label
 
     def _rings(self, feature: Mapping[str, Any], properties: Mapping[str, Any]) -> Iterator[tuple[Any, list[Any]]]:
