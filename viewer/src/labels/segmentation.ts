@@ -9,8 +9,7 @@
 
 import type { Client } from "../api/client";
 import { explain, isProblem } from "../api/errors";
-import type { BoxRecord, EditRecord, Receipt, SegmentationRecord, ShapeAct, ShapeRecord } from "../api/types";
-import type { Vec3 } from "../geometry/affine";
+import type { EditRecord, Receipt, SegmentationRecord, ShapeAct, ShapeRecord } from "../api/types";
 import type { ChunkQueue } from "../image/chunk_queue";
 import { LabelVolume, overlap, type VoxelWrite } from "./label_volume";
 import { type Outbox, ownerKey, type QueuedEdit } from "./outbox";

@@ -175,6 +175,30 @@ function keepOthers(bench: Bench): HTMLElement {
 	);
 }
 
+/** Sliders for the axes that are not space: time and channel, where the image has more than one. */
+function frameOptions(bench: Bench): HTMLElement[] {
+	const { image, state } = bench;
+	const axes = [
+		["t", "Time", image.times],
+		["c", "Channel", image.channels],
+	] as const;
+	return axes.flatMap(([axis, name, count]) => {
+		if (count <= 1) {
+			return [];
+		}
+		const slider = h("input", { type: "range", min: 0, max: count - 1, step: 1, value: 0, "aria-label": name });
+		const shown = h("output", { class: "number" }, `1 / ${count}`);
+		slider.addEventListener("input", () =>
+			state.update({ frame: { ...state.value.frame, [axis]: Number(slider.value) } }),
+		);
+		state.listen(({ frame }) => {
+			slider.value = String(frame[axis]);
+			shown.textContent = `${frame[axis] + 1} / ${count}`;
+		});
+		return [h("label", { class: "option" }, name, slider, shown)];
+	});
+}
+
 /** Presets, numbers and colour map of a volume's window. */
 export function windowOptions(bench: Bench): HTMLElement {
 	const presets = bench.image.record.series.channels[0]?.windows ?? [];
@@ -224,6 +248,7 @@ export function windowOptions(bench: Bench): HTMLElement {
 	return h(
 		"div",
 		{ class: "options-group" },
+		...frameOptions(bench),
 		select,
 		h("label", { class: "option" }, "C", center),
 		h("label", { class: "option" }, "W", width),

@@ -32,8 +32,9 @@ export interface ViewContext {
 	readonly relogin: () => Promise<void>;
 }
 
-/** How often to ask what others changed, while the page is looked at. */
+/** How often to ask what others changed, and how long after the last movement of a hand. */
 const FOLLOW_MS = 15_000;
+const PRESENT_MS = 60_000;
 
 /** Opens the image of an address; returns what closes it again. */
 export async function showView(root: HTMLElement, context: ViewContext, address: Address): Promise<() => void> {
@@ -75,12 +76,7 @@ export async function showView(root: HTMLElement, context: ViewContext, address:
 		address.segmentation ?? segmentations.find(({ project_id }) => project_id === bench.project.id)?.id ?? null,
 		address.version,
 	);
-	const follow = setInterval(() => {
-		if (document.visibilityState === "visible") {
-			void bench.segmentation.value?.follow().catch(() => undefined);
-		}
-	}, FOLLOW_MS);
-	closers.push(() => clearInterval(follow));
+	closers.push(followOthers(bench), followReads(context));
 	return () => {
 		for (const close of closers) {
 			close();
@@ -400,6 +396,45 @@ function statusBar(bench: Bench): HTMLElement {
 		);
 	});
 	return bar;
+}
+
+/** Asks what others changed while somebody is at work. An empty chair asks nothing, so that its session can end. */
+function followOthers(bench: Bench): () => void {
+	let touched = performance.now();
+	const touch = () => {
+		touched = performance.now();
+	};
+	const events = ["pointermove", "keydown", "wheel"] as const;
+	for (const event of events) {
+		window.addEventListener(event, touch, { passive: true });
+	}
+	const timer = setInterval(() => {
+		if (document.visibilityState === "visible" && performance.now() - touched < PRESENT_MS) {
+			// What fails here is asked again, and told when it is in somebody's way.
+			bench.segmentation.value?.follow().catch(() => undefined);
+		}
+	}, FOLLOW_MS);
+	return () => {
+		clearInterval(timer);
+		for (const event of events) {
+			window.removeEventListener(event, touch);
+		}
+	};
+}
+
+/** Chunks that could not be read are asked for again when somebody has logged in, or the network is back. */
+function followReads({ queue, relogin }: ViewContext): () => void {
+	const retry = () => queue.retry();
+	window.addEventListener("online", retry);
+	const stop = queue.listen((event) => {
+		if (event.type === "failed" && event.error.status === 401) {
+			void relogin().then(retry);
+		}
+	});
+	return () => {
+		window.removeEventListener("online", retry);
+		stop();
+	};
 }
 
 // --- address and window --------------------------------------------------------------------------------------------
