@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, NoReturn
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Path, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
@@ -36,6 +36,8 @@ async def actor_of(request: Request) -> Actor:
     return actor if actor is not None else await run_in_threadpool(core.actor, credential)
 
 
+Place = Annotated[int, Path(ge=0, lt=2**31)]
+"""An index in a URL: of a plane, level, row or column."""
 CoreDep = Annotated[Core, Depends(_core)]
 ActorDep = Annotated[Actor, Depends(actor_of)]
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
 from specimg.api import octets
-from specimg.api.deps import ActorDep, CoreDep, StrictRoute
+from specimg.api.deps import ActorDep, CoreDep, Place, StrictRoute
 from specimg.api.segmentations import find
 from specimg.digest import digest_json, hex_of
 from specimg.labels import ontology as ontologies
@@ -27,7 +27,7 @@ _PNG = {"description": "RGBA, background clear", "content": {"image/png": {}}}
 
 @router.get("/segmentations/{ref}/tiles/{level}/{row}/{column}", response_class=Response, responses={200: _PNG})
 def get_label_tile(
-    request: Request, core: CoreDep, actor: ActorDep, ref: str, level: int, row: int, column: int
+    request: Request, core: CoreDep, actor: ActorDep, ref: str, level: Place, row: Place, column: Place
 ) -> Response:
     """Label colours on the same 512 x 512 samples as the image's tile of that name; each sample shows its middle voxel."""
     with core.desk.database.reading() as connection:

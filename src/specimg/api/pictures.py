@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from specimg import __version__
 from specimg.api import octets
-from specimg.api.deps import ActorDep, CoreDep, StrictRoute
+from specimg.api.deps import ActorDep, CoreDep, Place, StrictRoute
 from specimg.digest import digest_json, hex_of
 from specimg.errors import InvalidInput
 from specimg.render.colormap import Colormap, colorize
@@ -33,6 +33,7 @@ _CACHE = "private, max-age=3600"
 """The image never changes, but the way it is drawn may with the next release."""
 _STRETCHES = 1000
 
+Choice = Annotated[int, Query(ge=0, lt=2**31)]
 Number = Annotated[float | None, Query(allow_inf_nan=False)]
 
 
@@ -43,10 +44,10 @@ def get_slice(
     actor: ActorDep,
     image_id: str,
     axis: Literal["z", "y", "x"],
-    index: int,
-    level: int = 0,
-    c: int = 0,
-    t: int = 0,
+    index: Place,
+    level: Choice = 0,
+    c: Choice = 0,
+    t: Choice = 0,
     center: Number = None,
     width: Number = None,
     quantity: Quantity = "stored",
@@ -117,9 +118,9 @@ def get_tile(
     core: CoreDep,
     actor: ActorDep,
     image_id: str,
-    level: int,
-    row: int,
-    column: int,
+    level: Place,
+    row: Place,
+    column: Place,
     bands: Annotated[str, Query(max_length=64, description="band numbers, comma-separated")] = "0",
     quantity: Quantity = "stored",
     low: Annotated[str | None, Query(max_length=200, description="black, one for each shown channel")] = None,

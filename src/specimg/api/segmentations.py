@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy import Connection
 
 from specimg.access import Actor, Permission, require
@@ -248,7 +248,13 @@ def post_edit(core: CoreDep, actor: ActorDep, segmentation_id: str, body: EditIn
 
 
 @router.post("/segmentations/{segmentation_id}/edits/{version}/revert", status_code=201, responses=dict(CONFLICT))
-def revert_edit(core: CoreDep, actor: ActorDep, segmentation_id: str, version: int, body: RevertIn) -> ReceiptOut:
+def revert_edit(
+    core: CoreDep,
+    actor: ActorDep,
+    segmentation_id: str,
+    version: Annotated[int, Path(ge=1, lt=2**53)],
+    body: RevertIn,
+) -> ReceiptOut:
     """Undo one edit as a new version; 409 if the same voxels or shapes were changed since."""
     require_segmentation(core, actor, segmentation_id, Permission.ANNOTATE)
     return receipt_out(annotate.revert_edit(core.desk, actor, segmentation_id, version, base=body.base))

@@ -267,7 +267,7 @@ def bar() -> Iterator[Progress]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as shown:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
         tasks: dict[str, int] = {}
 
         def told(phase: str, done: int, total: int) -> None:
