@@ -20,6 +20,8 @@ from specimg.errors import TooLarge
 from specimg.formats.base import Mask, MaskClass, Series, ShapeRecord
 
 MAX_ANNOTATIONS = 1_000_000
+MAX_EXTENT = 2**27
+"""Pixels of the box around a label in a slice; finding its parts takes five bytes for each."""
 
 _TOUCHING = np.ones((3, 3), bool)
 """Voxels that touch at a corner belong to one object."""
@@ -106,15 +108,19 @@ class _Builder:
 
     def add_slice(self, z: int, labels: npt.NDArray[np.uint16]) -> None:
         """Every connected part of every label of one slice."""
-        present = np.flatnonzero(np.bincount(labels.ravel()))
-        for label in present[present > 0]:
-            parts = np.empty(labels.shape, np.int32)
-            ndimage.label(labels == label, structure=_TOUCHING, output=parts)
+        for label, place in enumerate(ndimage.find_objects(labels), start=1):
+            if place is None:
+                continue
+            inside = labels[place] == label
+            if inside.size > MAX_EXTENT:
+                raise TooLarge(f"label {label} spreads over {inside.size} pixels; export a mask instead of COCO")
+            parts = np.empty(inside.shape, np.int32)
+            ndimage.label(inside, structure=_TOUCHING, output=parts)
             for number, (rows, columns) in enumerate(ndimage.find_objects(parts), start=1):
                 part = parts[rows, columns] == number
-                box = [columns.start, rows.start, part.shape[1], part.shape[0]]
-                runs = self._runs(part, rows.start, columns.start)
-                self._add(z, int(label), runs, [float(v) for v in box], float(part.sum()), {})
+                top, left = place[0].start + rows.start, place[1].start + columns.start
+                box = [float(v) for v in (left, top, part.shape[1], part.shape[0])]
+                self._add(z, label, self._runs(part, top, left), box, float(part.sum()), {})
 
     def _add(
         self, z: int, label: int, segmentation: Any, box: list[float], area: float, attributes: dict[str, Any]
@@ -161,13 +167,13 @@ class _Builder:
     def _runs(self, part: npt.NDArray[np.bool_], top: int, left: int) -> dict[str, Any]:
         """Uncompressed run lengths: column by column, background first, of the whole image."""
         _, height, width = self._reference.grid.shape
-        rows, columns = np.indices(part.shape)
-        places = np.sort(((columns + left) * height + rows + top)[part])
+        rows, columns = np.nonzero(part)
+        places = np.sort((columns + left) * height + rows + top)
         starts = places[np.flatnonzero(np.diff(places, prepend=-2) != 1)]
         stops = places[np.flatnonzero(np.diff(places, append=-2) != 1)] + 1
         edges = np.stack([starts, stops], axis=1).ravel()
-        marks = np.concatenate([[0], edges, [height * width]])
-        counts = (marks[1:] - marks[:-1]).tolist()
+        marks = [0, *edges.tolist(), height * width]
+        counts = [stop - start for start, stop in pairwise(marks)]
         if counts[-1] == 0:
             counts.pop()
         return {"size": [height, width], "counts": counts}

@@ -17,6 +17,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.transform import Affine as CornerAffine
 from rasterio.windows import Window as PixelWindow
+from scipy import ndimage
 
 from specimg.errors import InvalidInput, UnreadableFile
 from specimg.formats.base import Channel, Mask, MaskClass, OpenSeries, Rescale, Series, Window
@@ -319,9 +320,10 @@ def _classes(file: TiffFile, voxels: npt.NDArray[np.uint16]) -> tuple[MaskClass,
         colors = file.dataset.colormap(1)
     except ValueError:
         colors = {}
-    present = {int(label) for label in np.flatnonzero(np.bincount(voxels.ravel(), minlength=1))}
+    # One pass without a copy: a scene's labels are most of a gigabyte.
+    present = {label for label, place in enumerate(ndimage.find_objects(voxels), start=1) if place is not None}
     classes = []
-    for label in sorted((present | set(named)) - {0}):
+    for label in sorted(present | set(named) - {0}):
         red, green, blue = colors.get(label, (255, 0, 0, 255))[:3]
         classes.append(MaskClass(label, named.get(label, f"class {label}")[:200], f"#{red:02x}{green:02x}{blue:02x}"))
     return tuple(classes)
