@@ -176,7 +176,7 @@ def _header(path: Path, name: str) -> pydicom.Dataset:
         raise refused(name, "PixelData", "the file is cut short")
     if state == "none":
         label = UID(sop_class(ds)).name or "the file"
-        raise refused(name, "PixelData", f"{label} without pixels that are whole numbers is not read")
+        raise refused(name, "PixelData", f"{label} without pixels of whole numbers is not read")
     return ds
 
 

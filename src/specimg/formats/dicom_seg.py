@@ -97,6 +97,9 @@ def write_mask(mask: Mask, path: Path, reference: Series, originals: Sequence[Pa
 def _source(path: Path, reference: Series, index: int) -> pydicom.Dataset:
     """An image's header, with the UIDs that ingest settled on where its own are missing."""
     ds = pydicom.dcmread(path, stop_before_pixels=True)
+    # Names of classes may be in any script; the patient's name, decoded here, is written again in UTF-8.
+    ds.decode()
+    ds.SpecificCharacterSet = "ISO_IR 192"
     source = reference.source
     for keyword, value in (
         ("StudyInstanceUID", source["StudyInstanceUID"]),
