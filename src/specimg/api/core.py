@@ -105,6 +105,7 @@ class Core:
         clock = desk.database.clock
         self._actors = Remembered[Actor](clock)
         self._images = Remembered[tuple[Image, str]](clock)
+        self._files: OrderedDict[tuple[str, str], Path] = OrderedDict()
         self._grounds: WeakKeyDictionary[Image, Geolocator | None] = WeakKeyDictionary()
         self._opened: OrderedDict[str, Image] = OrderedDict()
         self._viewed: OrderedDict[tuple[str | None, str, str], None] = OrderedDict()
@@ -169,6 +170,17 @@ class Core:
         """The image, if this session was let in a moment ago and its view is recorded. Touches no disk."""
         found = self._images.get((actor.session, image_id))
         return found[0] if found is not None and self._view_key(actor, image_id) in self._viewed else None
+
+    def file(self, image: Image, key: str) -> Path | None:
+        """As ``Image.file``, which looks at every folder on the way; what was found once stays, for images never change."""
+        path = self._files.get((image.id, key))
+        if path is None:
+            path = image.file(key)
+            if path is not None:
+                self._files[image.id, key] = path
+                while len(self._files) > 10 * _REMEMBERED:
+                    self._files.popitem(last=False)
+        return path
 
     def geolocator(self, image: Image) -> Geolocator:
         """How to place this raster on the Earth; fitting an orbit is done once. Raises ``InvalidInput`` if it cannot be."""

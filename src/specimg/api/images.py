@@ -138,7 +138,7 @@ async def get_zarr(request: Request, image_id: str, key: str) -> Response:
         image = known
     else:
         image = await run_in_threadpool(core.pixels, actor, image_id)
-    path = image.file(key)
+    path = core.file(image, key)
     if path is None:
         raise NotFound("there is no such key: the fill value stands for it")
     return await octets.of_file(

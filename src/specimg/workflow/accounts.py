@@ -187,7 +187,7 @@ def login(
 ) -> Login:
     """Begin a session. Raises ``NotAuthenticated`` with one text and one cost for a wrong name and a wrong password,
     ``TooManyAttempts`` while the name or the address must wait. Both leave an entry before they are answered."""
-    now = desk.database.clock()
+    now, name = desk.database.clock(), name.strip().lower()
     name_key = "name " + digest(name.encode("utf-8", "surrogatepass"))
     keys = [(name_key, BY_NAME), (f"address {address}", BY_ADDRESS)]
     wait = throttle.attempt(keys, _moment(now))
