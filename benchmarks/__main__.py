@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import edit_durable, first_slice, ingest_dicom, tile_sar, verify_log, warm_slice
+from benchmarks import edit_durable, edit_history, first_slice, ingest_dicom, tile_sar, verify_log, warm_slice
 from benchmarks.result import Result, machine
 
 BENCHMARKS: Mapping[str, Callable[[], Iterable[Result]]] = {
@@ -18,6 +18,7 @@ BENCHMARKS: Mapping[str, Callable[[], Iterable[Result]]] = {
     "warm-slice": warm_slice.run,
     "tile-sar": tile_sar.run,
     "edit-durable": edit_durable.run,
+    "edit-history": edit_history.run,
     "ingest-dicom": ingest_dicom.run,
     "verify-log": verify_log.run,
 }

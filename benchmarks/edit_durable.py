@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
@@ -57,8 +58,12 @@ def _edits(running: Server) -> list[float]:
     for version in range(EDITS + 20):
         z, y, x = (order.randrange(RADIUS, size - RADIUS) for size in (300, 512, 512))
         edit = _sphere(z, y, x, label, version)
-        took.append(timed(lambda: client.post(f"/api/segmentations/{made['id']}/edits", json=edit).raise_for_status()))
+        took.append(timed(_post, client, f"/api/segmentations/{made['id']}/edits", edit))
     return took[20:]
+
+
+def _post(client: httpx.Client, url: str, body: dict[str, Any]) -> None:
+    client.post(url, json=body).raise_for_status()
 
 
 def _sphere(z: int, y: int, x: int, label: int, base: int) -> dict[str, Any]:

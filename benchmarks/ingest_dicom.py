@@ -1,4 +1,4 @@
-"""ingest-dicom: a CT series of 200 uncompressed slices to a stored pyramid, against SimpleITK reading it and writing NIfTI."""
+"""ingest-dicom: a CT series of 200 uncompressed slices to a stored pyramid, against SimpleITK writing it as NIfTI."""
 
 from __future__ import annotations
 

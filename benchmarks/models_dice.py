@@ -179,6 +179,13 @@ def planes(thing: Object, count: int) -> tuple[float, float] | None:
     return dice(mask[hidden], thing.mask[hidden]), seconds
 
 
+def report(name: str, rows: list[tuple[list[float], list[float]]]) -> None:
+    """One line: means of Dice, median CPU seconds."""
+    means = np.mean([dices for dices, _ in rows], axis=0)
+    spent = float(np.median(np.concatenate([seconds for _, seconds in rows])))
+    print(f"| {name} | {len(rows)} | {' | '.join(f'{v:.2f}' for v in means)} | {spent:.2f} |", flush=True)
+
+
 def main() -> None:
     """Print both tables as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -192,14 +199,14 @@ def main() -> None:
             f"\n| {'box, then clicks' if box else 'clicks alone'} | n | {' | '.join([*first, *map(str, CLICKS)])} | CPU s |"
         )
         print("|---" * (len(CLICKS) + len(first) + 3) + "|")
-        for name, these in [*things.items(), ("all", [t for group in things.values() for t in group])]:
+        every: list[tuple[list[float], list[float]]] = []
+        for name, these in things.items():
             rows = [clicks(t, box=box) for t in these]
-            means = np.mean([r[0] for r in rows], axis=0)
-            spent = float(np.median(np.concatenate([r[1] for r in rows])))
-            print(f"| {name} | {len(these)} | {' | '.join(f'{v:.2f}' for v in means)} | {spent:.2f} |")
+            report(name, rows)
+            every += rows
+        report("all", every)
     print(f"\n| planes shown | {' | '.join(map(str, PLANES))} |\n{'|---' * (len(PLANES) + 1)}|")
-    every = [t for group in things.values() for t in group]
-    results = [[r for t in every if (r := planes(t, k)) is not None] for k in PLANES]
+    results = [[r for group in things.values() for t in group if (r := planes(t, k)) is not None] for k in PLANES]
     print("| Dice elsewhere |", " | ".join(f"{np.mean([d for d, _ in r]):.2f} (n {len(r)})" for r in results), "|")
     print("| CPU s |", " | ".join(f"{np.median([s for _, s in r]):.2f}" for r in results), "|")
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-PASSWORD = "a password for benchmarks only"  # noqa: S105 - the server it opens lives for one run
+PASSWORD = "only for measuring speed"
 SPECIMG = [sys.executable, "-m", "specimg.cli"]
 
 
@@ -40,7 +40,7 @@ def ct_volume(slices: int = 300, size: int = 512) -> npt.NDArray[np.int16]:
 
 def write_nifti(volume: npt.NDArray[np.int16], path: Path) -> Path:
     """As a scanner's export would look: .nii or .nii.gz, 0.8 x 0.8 x 1 mm."""
-    import SimpleITK as sitk  # noqa: PLC0415, N813
+    import SimpleITK as sitk  # noqa: N813
 
     image = sitk.GetImageFromArray(volume)
     image.SetSpacing((0.8, 0.8, 1.0))

@@ -1,7 +1,7 @@
-"""tile-sar: a 512 tile of a 16-bit amplitude raster in dB, as PNG, against rio-tiler reading and rendering the same pixels.
+"""tile-sar: a 512 tile of a 16-bit amplitude raster in dB, as PNG, against rio-tiler rendering the same pixels.
 
-Both read one file on local disk with a warm page cache. Ours goes through HTTP, rio-tiler runs in process and is not asked to
-warp, so the comparison favours it. CPU time is the figure to trust on a shared machine; wall time is given beside it.
+Both read one file on local disk with a warm page cache. Ours goes through HTTP, rio-tiler runs in process and is not asked
+to warp, so the comparison favours it. CPU time is the figure to trust on a shared machine; wall time is given beside it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,10 @@ def _peer(path: Path) -> tuple[float, list[float]]:
 
 def _measure(tile: Callable[[int, int], Any], cpu: Callable[[], float]) -> tuple[float, list[float]]:
     order = random.Random(13)
-    draw = lambda: (order.randrange(SIZE // 512), order.randrange(SIZE // 512))  # noqa: E731
+
+    def draw() -> tuple[int, int]:
+        return order.randrange(SIZE // 512), order.randrange(SIZE // 512)
+
     for _ in range(10):
         tile(*draw())
     before = cpu()
