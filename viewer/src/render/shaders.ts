@@ -40,41 +40,46 @@ uniform bool hasProposal;
 out vec4 color;
 
 ivec2 inside(ivec2 p) { return clamp(p, ivec2(0), size - 1); }
-float value(ivec2 p) { return float(texelFetch(samples, inside(p), 0).r) * rescale.x + rescale.y; }
-uint labelAt(vec2 pixel) { return texelFetch(labels, inside(ivec2(floor(pixelToSample * vec3(pixel, 1.0) + 0.5))), 0).r; }
-uint proposedAt(vec2 pixel) { return texelFetch(proposal, inside(ivec2(floor(pixelToSample * vec3(pixel, 1.0) + 0.5))), 0).r; }
+float stored(int x, int y) { return float(texelFetch(samples, ivec2(x, y), 0).r); }
+uint labelAt(vec2 at) { return texelFetch(labels, inside(ivec2(floor(at + 0.5))), 0).r; }
+uint proposedAt(vec2 at) { return texelFetch(proposal, inside(ivec2(floor(at + 0.5))), 0).r; }
 vec4 colorOf(uint label) { return texelFetch(colors, ivec2(int(label) & 255, int(label) >> 8), 0); }
 
 void main() {
   vec2 pixel = vec2(gl_FragCoord.x - corner.x, corner.y - gl_FragCoord.y);
   vec2 at = pixelToSample * vec3(pixel, 1.0);
   if (any(lessThan(at, bounds.xy)) || any(greaterThanEqual(at, bounds.zw))) { color = vec4(0.0, 0.0, 0.0, 1.0); return; }
-  float real;
+  float sampled;
   if (smoothly) {
     vec2 low = floor(at);
     vec2 part = at - low;
-    ivec2 p = ivec2(low);
-    real = mix(mix(value(p), value(p + ivec2(1, 0)), part.x), mix(value(p + ivec2(0, 1)), value(p + ivec2(1, 1)), part.x), part.y);
+    ivec2 p = inside(ivec2(low));
+    ivec2 q = inside(ivec2(low) + 1);
+    sampled = mix(mix(stored(p.x, p.y), stored(q.x, p.y), part.x), mix(stored(p.x, q.y), stored(q.x, q.y), part.x), part.y);
   } else {
-    real = value(ivec2(floor(at + 0.5)));
+    ivec2 p = inside(ivec2(floor(at + 0.5)));
+    sampled = stored(p.x, p.y);
   }
+  float real = sampled * rescale.x + rescale.y;
   float grey = real == real ? clamp((real - window.x) * window.y + window.z, 0.0, 1.0) : 0.0;
   vec3 shade = texelFetch(ramp, ivec2(int(grey * 255.0 + 0.5), 0), 0).rgb;
-  if (hasLabels) {
-    uint label = labelAt(pixel);
+  // Neighbours one outline away, across and down the screen, in samples.
+  vec2 across = pixelToSample[0] * max(1.0, outline);
+  vec2 down = pixelToSample[1] * max(1.0, outline);
+  uint label = hasLabels ? labelAt(at) : 0u;
+  if (label != 0u) {
     vec4 paint = colorOf(label);
-    bool edge = outline > 0.0 && (labelAt(pixel + vec2(outline, 0.0)) != label || labelAt(pixel - vec2(outline, 0.0)) != label
-      || labelAt(pixel + vec2(0.0, outline)) != label || labelAt(pixel - vec2(0.0, outline)) != label);
-    if (label != 0u && paint.a > 0.0) { shade = mix(shade, paint.rgb, edge ? 0.95 : opacity); }
+    if (paint.a > 0.0) {
+      bool edge = outline > 0.0 && (labelAt(at + across) != label || labelAt(at - across) != label
+        || labelAt(at + down) != label || labelAt(at - down) != label);
+      shade = mix(shade, paint.rgb, edge ? 0.95 : opacity);
+    }
   }
-  if (hasProposal) {
-    uint here = proposedAt(pixel);
-    float w = max(1.0, outline);
-    bool edge = proposedAt(pixel + vec2(w, 0.0)) != here || proposedAt(pixel - vec2(w, 0.0)) != here
-      || proposedAt(pixel + vec2(0.0, w)) != here || proposedAt(pixel - vec2(0.0, w)) != here;
-    bool hatch = mod(pixel.x + pixel.y, 6.0 * w) < 1.5 * w;
-    if (edge) { shade = here != 0u ? vec3(1.0) : vec3(0.05); }
-    else if (here != 0u && hatch) { shade = mix(shade, vec3(0.35, 1.0, 0.85), 0.7); }
+  if (hasProposal && proposedAt(at) != 0u) {
+    bool edge = proposedAt(at + across) == 0u || proposedAt(at - across) == 0u
+      || proposedAt(at + down) == 0u || proposedAt(at - down) == 0u;
+    bool hatch = mod(pixel.x + pixel.y, 6.0 * max(1.0, outline)) < 1.5 * max(1.0, outline);
+    shade = edge ? vec3(1.0) : hatch ? mix(shade, vec3(0.35, 1.0, 0.85), 0.7) : shade;
   }
   color = vec4(shade, 1.0);
 }`;

@@ -436,6 +436,12 @@ class VolumeStage implements Stage {
 					void this.bench.proposals.add(promptOf(this.state, [start], "point"));
 				}
 				return null;
+			default:
+				// A tool of another stage.
+				return null;
+			default:
+				// Tools of other stages.
+				return null;
 		}
 	}
 
