@@ -105,7 +105,7 @@ def test_a_map_shape_agrees_with_proj(shared_data: Path, tmp_path: Path) -> None
     for position in zip(lon, lat, strict=True):
         assert min(np.hypot(position[0] - x, position[1] - y) for x, y in ring) < 1e-8
     assert feature["properties"]["geolocation"] == {
-        "model": "crs", "height_m": 0.0, "height": "of the product's control points", "error_m": None,
+        "model": "crs", "height_m": None, "height": "not known", "error_m": None,
     }  # fmt: skip
 
 

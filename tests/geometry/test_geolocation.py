@@ -221,5 +221,4 @@ def test_one_affine_through_the_points_would_be_wrong(radar: RadarGeometry, mode
     between = grid.to_ground(line, pixel)
     exact = model.to_ground(line, pixel)
     bilinear = float(distance_m(between.lon, between.lat, exact.lon, exact.lat).max())
-    print(affine, bilinear, grid.error_m)
     assert bilinear < grid.error_m < affine

@@ -83,6 +83,9 @@ def _feature(shape: ShapeRecord, named: MaskClass | None, locator: Geolocator, i
     # The height of samples themselves, not of the points between.
     up = locator.to_ground(*_line_pixel(shape.points), height).height
     errors = np.concatenate([ground.error_m for ground in grounds])
+    # A map projection needs no height and knows none.
+    unsaid = "not known" if locator.model == "crs" else "of the product's control points"
+    source = unsaid if height is None else "given"
     return {
         "type": "Feature",
         "id": shape.id,
@@ -98,8 +101,8 @@ def _feature(shape: ShapeRecord, named: MaskClass | None, locator: Geolocator, i
             "pixel_holes": [[[y, x] for _, y, x in hole] for hole in shape.holes],
             "geolocation": {
                 "model": locator.model,
-                "height_m": round(float(up.mean()), 3),
-                "height": "given" if height is not None else "of the product's control points",
+                "height_m": None if source == "not known" else round(float(up.mean()), 3),
+                "height": source,
                 "error_m": round(float(errors.max()), 3) if np.isfinite(errors).all() else None,
             },
         },

@@ -19,7 +19,7 @@ from rasterio.transform import Affine as CornerAffine
 from rasterio.windows import Window as PixelWindow
 from scipy import ndimage
 
-from specimg.errors import InvalidInput, UnreadableFile
+from specimg.errors import InvalidInput, TooLarge, UnreadableFile
 from specimg.formats.base import Channel, Mask, MaskClass, OpenSeries, Rescale, Series, Window
 from specimg.formats.tiff import MAGIC, TiffFile, gdal, to_gdal
 from specimg.geometry.affine import Affine
@@ -378,7 +378,7 @@ def _georeference_of(original: Path, grid: Grid) -> dict[str, Any]:
     """Of one original file; empty if it is no TIFF of this size with a georeference."""
     try:
         file = TiffFile(original, original.name)
-    except UnreadableFile:
+    except (UnreadableFile, TooLarge):
         return {}
     try:
         if file.shape[1:] != grid.shape[1:]:
