@@ -8,10 +8,9 @@ Positions and spacings keep DICOM's own conventions here.
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
 from specimg.errors import UnreadableFile
+from specimg.formats.dicom_pixels import PixelData, inspect
 
 MAX_PIXELS = 2**28
 """Rows x Columns; a forged header must not make a decoder ask for more."""
@@ -162,7 +162,8 @@ def _header(path: Path, name: str) -> pydicom.Dataset:
             ds = pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=_TAGS)
             file_meta = ds.file_meta
             # A deflated data set comes from memory, not from this handle; inflating it has checked it.
-            state = "whole" if file_meta.TransferSyntaxUID.is_deflated else _pixel_state(handle, path.stat().st_size)
+            deflated = file_meta.TransferSyntaxUID.is_deflated
+            pixels = PixelData("whole") if deflated else inspect(handle, path.stat().st_size)
         ds = pydicom.Dataset({e.tag: e for e in ds})  # decode now: lazy elements would fail later, elsewhere
         for _ in ds:
             pass
@@ -172,36 +173,22 @@ def _header(path: Path, name: str) -> pydicom.Dataset:
         raise refused(name, "sequences", "they are nested too deep", "Such a file is broken or hostile.") from error
     ds.file_meta = file_meta
     _require_class(ds, name)
-    if state == "short":
-        raise refused(name, "PixelData", "the file is cut short")
-    if state == "none":
-        label = UID(sop_class(ds)).name or "the file"
-        raise refused(name, "PixelData", f"{label} without pixels of whole numbers is not read")
+    _require_pixel_data(ds, pixels, name)
     return ds
 
 
-def _pixel_state(handle: BinaryIO, size: int) -> str:
-    """Whether Pixel Data, at which ``handle`` stands, is ``whole``, ``short`` or there is ``none``.
-
-    Decoders make up what is missing of a compressed image without a word, so its items are walked to the delimiter that must
-    end them (PS3.5 A.4).
-    """
-    head = handle.read(12)
-    if len(head) < 12 or head[:4] not in (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"):
-        return "none"
-    big = head[0] == 0x7F
-    explicit = head[4:6] in (b"OB", b"OW")
-    (length,) = struct.unpack(">I" if big else "<I", head[8:12] if explicit else head[4:8])
-    if length != 0xFFFFFFFF:
-        return "whole" if handle.tell() - (0 if explicit else 4) + length <= size else "short"
-    while len(item := handle.read(8)) == 8:
-        tag, length = item[:4], struct.unpack("<I", item[4:])[0]
-        if tag == b"\xfe\xff\xdd\xe0":
-            return "whole"
-        if tag != b"\xfe\xff\x00\xe0" or handle.tell() + length > size:
-            return "short"
-        handle.seek(length, 1)
-    return "short"
+def _require_pixel_data(ds: pydicom.Dataset, pixels: PixelData, name: str) -> None:
+    if pixels.state == "short":
+        raise refused(name, "PixelData", "the file is cut short")
+    if pixels.state == "none":
+        label = UID(sop_class(ds)).name or "the file"
+        raise refused(name, "PixelData", f"{label} without pixels of whole numbers is not read")
+    wanted = _integer(ds, "Rows", name), _integer(ds, "Columns", name)
+    if pixels.claimed is not None and pixels.claimed != wanted:
+        problem = (
+            f"its codestream is {pixels.claimed[0]} x {pixels.claimed[1]}, the header says {wanted[0]} x {wanted[1]}"
+        )
+        raise refused(name, "PixelData", problem)
 
 
 def sop_class(ds: pydicom.Dataset) -> str:

@@ -203,7 +203,7 @@ def read_mask(path: Path, reference: Series) -> Mask:
             labels = turned.astype(np.uint16)
         else:
             inside = turned > 0 if kind == "BINARY" else 2 * turned.astype(np.int64) >= int(ds.MaximumFractionalValue)
-            number = int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+            number = _segment(group, shared, name)
             labels = np.where(inside, number, 0).astype(np.uint16)
         clash = (voxels[z] != 0) & (labels != 0) & (voxels[z] != labels)
         if clash.any():
@@ -236,14 +236,26 @@ def _frames(ds: pydicom.Dataset, name: str) -> Iterator[npt.NDArray[Any]]:
         raise _refused(name, "PixelData", f"its pixels cannot be decoded (transfer syntax: {syntax})") from error
 
 
+def _macro(group: Any, shared: Any, keyword: str, name: str) -> Any:
+    """A functional group of a frame; what all frames have in common may be shared, even the segment (PS3.3 C.7.6.16)."""
+    for functional in (group, shared):
+        if functional.get(keyword):
+            return functional[keyword].value[0]
+    raise _refused(name, keyword, "it is missing")
+
+
+def _segment(group: Any, shared: Any, name: str) -> int:
+    number = _macro(group, shared, "SegmentIdentificationSequence", name).get("ReferencedSegmentNumber")
+    if not isinstance(number, int) or not 0 < number < 65536:
+        raise _refused(name, "ReferencedSegmentNumber", "it is not the number of a segment")
+    return int(number)
+
+
 def _frame_grid(group: Any, shared: Any, shape: tuple[int, ...], name: str) -> Grid:
     """One frame as a grid with one z, as thick as it says."""
 
     def macro(keyword: str) -> Any:
-        for functional in (group, shared):
-            if keyword in functional:
-                return functional[keyword].value[0]
-        raise _refused(name, keyword, "it is missing")
+        return _macro(group, shared, keyword, name)
 
     try:
         position = np.array(macro("PlanePositionSequence").ImagePositionPatient, float)
