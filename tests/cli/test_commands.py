@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import nibabel
@@ -156,6 +157,7 @@ def test_a_second_server_on_one_folder_is_refused_in_one_line(tmp_path: Path) ->
 def test_the_demo_has_images_labels_and_a_login_and_keeps_them(tmp_path: Path) -> None:
     home = tmp_path / "home"
     printed: list[list[str]] = []
+    images: list[dict[str, Any]] = []
     for _ in range(2):
         with served(home, "demo") as (url, lines), httpx.Client(base_url=url, timeout=60) as client:
             printed.append([line for line in lines if "Log in" in line])
