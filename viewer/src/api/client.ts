@@ -12,6 +12,7 @@ import type {
 	ModelCard,
 	OntologyBody,
 	OntologyRecord,
+	PositionRecord,
 	PromptRecord,
 	ProposalRecord,
 	Receipt,
@@ -40,6 +41,8 @@ export class Client {
 
 	images = (project: string): Promise<ImageSummary[]> => this.call(`/projects/${project}/images`);
 	image = (id: string): Promise<ImageRecord> => this.call(`/images/${id}`);
+	position = (id: string, line: number, pixel: number, signal: AbortSignal): Promise<PositionRecord> =>
+		this.call(`/images/${id}/position?line=${line}&pixel=${pixel}`, { signal });
 	thumbnail = (id: string, size: number): string => `${this.base}/images/${id}/thumbnail?size=${size}`;
 
 	ontologies = (project: string): Promise<OntologyRecord[]> => this.call(`/projects/${project}/ontologies`);

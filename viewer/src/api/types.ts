@@ -25,6 +25,8 @@ export type ImageRecord = Value<Schemas["ImageOut"]>;
 export type SeriesRecord = Value<Schemas["SeriesOut"]>;
 export type LevelRecord = Value<Schemas["LevelOut"]>;
 export type WindowRecord = Value<Schemas["WindowOut"]>;
+/** Where a raster pixel lies on the Earth, by which model, and the error to expect. */
+export type PositionRecord = Value<Schemas["PositionOut"]>;
 
 export type LabelClass = Value<Schemas["ClassOut"]>;
 export type OntologyRecord = Value<Schemas["OntologyOut"]>;

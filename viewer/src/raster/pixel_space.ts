@@ -39,3 +39,8 @@ export function tileGridOf(image: Image): TileGrid {
 export function levelOfTile(image: Image, z: number): number {
 	return image.levels.length - 1 - z;
 }
+
+/** A ring as OpenLayers has it: its first point again at the end. */
+export function closed(ring: readonly [number, number][]): [number, number][] {
+	return [...ring, ring[0]!];
+}

@@ -3,6 +3,7 @@
 import type { Image } from "../image/image";
 import type { Samples } from "../image/samples";
 import { type CalibrationTable, decibel, gainAt, gains } from "./sigma0";
+import type { Bands } from "./stretch";
 
 export type Quantity = "sigma0_db" | "amplitude_db" | "real";
 
@@ -12,9 +13,27 @@ export interface QuantityChoice {
 	readonly unit: string;
 }
 
+export interface BandsChoice {
+	readonly bands: Bands;
+	readonly name: string;
+	/** What each range stretches, in order. */
+	readonly parts: readonly string[];
+}
+
 interface RadarJson {
 	readonly calibration: Readonly<Record<string, CalibrationTable>> | null;
 }
+
+const POLARISATION_PAIRS = [
+	["VV", "VH"],
+	["HH", "HV"],
+] as const;
+
+/** Names that the formats give to windows of a derived quantity. */
+const WINDOW_QUANTITY: Readonly<Record<string, Quantity>> = {
+	"sigma0 dB": "sigma0_db",
+	"amplitude dB": "amplitude_db",
+};
 
 export class Quantities {
 	private readonly tables: readonly (CalibrationTable | null)[];
@@ -25,16 +44,20 @@ export class Quantities {
 		const { series } = image.record;
 		const calibration = (series.radar as RadarJson | null)?.calibration ?? null;
 		this.tables = series.channels.map((channel) => calibration?.[channel.name] ?? null);
-		this.nodata = series.nodata ?? null;
+		// Text stands for what JSON has no number for: NaN, which is never a value anyway.
+		const nodata: unknown = series.nodata;
+		// Samples of 64 bits reach the screen in 32; what stands for "no data" must go the same way.
+		this.nodata = typeof nodata === "number" ? (image.sampleType === "float32" ? Math.fround(nodata) : nodata) : null;
 		const unit = series.channels[0]?.unit ?? "1";
 		const choices: QuantityChoice[] = [];
 		if (this.tables.every((table) => table !== null)) {
 			choices.push({ id: "sigma0_db", name: "sigma0", unit: "dB" });
 		}
-		if (unit === "DN") {
+		const radar = series.radar !== null && series.radar !== undefined;
+		if (unit === "DN" || radar) {
 			choices.push({ id: "amplitude_db", name: "amplitude, uncalibrated", unit: "dB" });
 		}
-		choices.push({ id: "real", name: unit === "DN" ? "amplitude" : "value", unit });
+		choices.push({ id: "real", name: unit === "DN" ? "digital number" : "value", unit: unit === "1" ? "" : unit });
 		this.choices = choices;
 	}
 
@@ -44,6 +67,34 @@ export class Quantities {
 
 	choice(id: Quantity): QuantityChoice {
 		return this.choices.find((choice) => choice.id === id) ?? this.choices[0]!;
+	}
+
+	/** Pictures that make sense of this image's channels in a quantity. */
+	bandsChoices(id: Quantity): readonly BandsChoice[] {
+		const names = this.image.record.series.channels.map(({ name }, i) => name || `band ${i + 1}`);
+		const choices: BandsChoice[] = names.map((name, i) => ({ bands: [i], name, parts: [name] }));
+		// A ratio is a difference only in decibel.
+		for (const [co, cross] of this.choice(id).unit === "dB" ? POLARISATION_PAIRS : []) {
+			const pair = [names.indexOf(co), names.indexOf(cross)];
+			if (!pair.includes(-1)) {
+				const parts = [co, cross, `${co} − ${cross}`];
+				choices.push({ bands: pair, name: `RGB: ${parts.join(", ")}`, parts });
+			}
+		}
+		if (names.length >= 3) {
+			const parts = names.slice(0, 3);
+			choices.push({ bands: [0, 1, 2], name: `RGB: ${parts.join(", ")}`, parts });
+		}
+		return choices;
+	}
+
+	/** The range a file suggests for a channel in a quantity, if it does. */
+	suggested(id: Quantity, channel: number): { readonly low: number; readonly high: number } | null {
+		const windows = this.image.record.series.channels[channel]?.windows ?? [];
+		const window = windows.find(({ name }) => (WINDOW_QUANTITY[name] ?? "real") === id);
+		return window && window.width > 0
+			? { low: window.center - window.width / 2, high: window.center + window.width / 2 }
+			: null;
 	}
 
 	/** One sample; NaN where there is no data. `line`, `pixel`: level-0 index. */

@@ -10,24 +10,37 @@ import { createBox } from "ol/interaction/Draw";
 import PointerInteraction from "ol/interaction/Pointer";
 import WebGLTileLayer from "ol/layer/WebGLTile";
 import OlMap from "ol/Map";
+import type MapBrowserEvent from "ol/MapBrowserEvent";
+import { hasArea } from "ol/size";
 import DataTileSource from "ol/source/DataTile";
+import { Circle, Fill, Stroke, Style } from "ol/style";
 import View from "ol/View";
-import type { ShapeRecord } from "../api/types";
+import type { PromptRecord, ShapeRecord } from "../api/types";
 import type { Vec3 } from "../geometry/affine";
 import type { ChunkQueue } from "../image/chunk_queue";
 import type { Image } from "../image/image";
 import type { LabelVolume } from "../labels/label_volume";
-import { LabelLayer } from "./label_layer";
+import type { Spans } from "../labels/spans";
+import type { ColormapName } from "../render/colormap";
+import { LabelLayer, type LabelLook } from "./label_layer";
+import type { RasterLook } from "./look";
+import { Marks } from "./marks";
 import { extentOf, levelOfTile, projectionOf, tileGridOf, toIndex } from "./pixel_space";
 import { Quantities, type Quantity } from "./quantity";
 import { pointsOf, ShapeLayer, type ShapeLook } from "./shape_layer";
-import { type Composite, channelsOf, color, percentileRange, type Range, variables } from "./stretch";
-import { StrokePreview } from "./stroke_preview";
+import { type Bands, color, percentileRange, type Range, variables } from "./stretch";
 import { TileReader } from "./tile_reader";
 import "ol/ol.css";
 
+/** Decoded tiles kept on the GPU: a screen and a half at two levels; each takes one to four MiB. */
+const GPU_TILES = 96;
+
+/** Tiles of the coarsest level that a stretch is found from. */
+const SAMPLED_TILES = 9;
+
 export type RasterTool =
 	| "pan"
+	| "stretch"
 	| "select"
 	| "point"
 	| "polyline"
@@ -42,9 +55,8 @@ export type RasterTool =
 export interface Reading {
 	readonly line: number;
 	readonly pixel: number;
-	readonly values: readonly (number | null)[];
-	/** Samples of level 0 that one value stands for; 1 is exact. */
-	readonly factor: number;
+	/** One a channel. Not `exact`: of a coarser level. */
+	readonly values: readonly ({ readonly value: number; readonly exact: boolean } | null)[];
 }
 
 export interface RasterPlace {
@@ -61,9 +73,12 @@ export interface RasterCallbacks {
 	drawn(kind: ShapeRecord["kind"], shape: Pick<ShapeRecord, "points" | "holes">): void;
 	reshaped(shape: ShapeRecord): void;
 	selected(shapeId: string | null): void;
-	/** A brush gesture as continuous indices, when it ends. */
-	stroke(points: readonly Vec3[]): void;
+	/** A brush gesture: each new piece of it, and its end; `null`: it was taken away. */
+	stroke(from: Vec3, to: Vec3): void;
+	strokeEnd(points: readonly Vec3[] | null): void;
 	click(index: Vec3, event: PointerEvent): void;
+	/** A drag that changes the stretch, in screen pixels since its start. */
+	stretch(dx: number, dy: number, begins: boolean): void;
 	promptBox(start: Vec3, stop: Vec3): void;
 	/** Whether all visible tiles are drawn at full sharpness. */
 	sharp(sharp: boolean): void;
@@ -75,31 +90,42 @@ export class RasterView {
 	private readonly reader: TileReader;
 	private readonly shapes = new ShapeLayer();
 	private readonly labels: LabelLayer;
-	private readonly preview = new StrokePreview();
+	private readonly marks = new Marks();
 	private tiles: WebGLTileLayer | null = null;
-	private quantity: Quantity;
-	private composite: Composite;
-	private ranges: readonly Range[] = [{ low: 0, high: 1 }];
 	private readonly select: Select;
 	private readonly modify: Modify;
+	private readonly dragging: PointerInteraction[];
 	private active: (Draw | PointerInteraction)[] = [];
+	private tool: RasterTool | null = null;
+	private toolColor = "#ffffff";
+	private brushRadius = 1;
+	private drawing = false;
+	private stroking = false;
 
+	/** `place`: where to start; `null` shows the whole raster. */
 	constructor(
 		readonly element: HTMLElement,
 		private readonly image: Image,
 		queue: ChunkQueue,
 		private readonly callbacks: RasterCallbacks,
+		private look: RasterLook,
+		private colormap: ColormapName,
+		place: RasterPlace | null,
 	) {
 		this.quantities = new Quantities(image);
-		this.quantity = this.quantities.initial;
-		this.composite = { kind: "single", channel: 0, colormap: "grey" };
 		this.reader = new TileReader(image, queue);
-		this.labels = new LabelLayer(image, queue);
+		this.labels = new LabelLayer(queue);
 		const projection = projectionOf(image);
 		this.map = new OlMap({
 			target: element,
-			layers: [this.labels.layer, this.shapes.layer, this.preview.layer],
-			interactions: defaultInteractions({ altShiftDragRotate: false, pinchRotate: false, doubleClickZoom: false }),
+			layers: [this.labels.layer, this.shapes.layer, this.marks.layer],
+			interactions: defaultInteractions({
+				altShiftDragRotate: false,
+				pinchRotate: false,
+				doubleClickZoom: false,
+				shiftDragZoom: false,
+				keyboard: false,
+			}),
 			controls: [],
 			view: new View({
 				projection,
@@ -114,12 +140,15 @@ export class RasterView {
 		this.select = new Select({
 			layers: [this.shapes.layer],
 			style: null,
-			condition: (event) => event.type === "singleclick",
+			hitTolerance: 4,
+			condition: (event) => event.type === "click",
 		});
 		this.modify = new Modify({ features: this.select.getFeatures() });
+		this.dragging = [this.panByMiddle(), this.stretchBy(2)];
 		this.watch();
-		this.fit();
 		this.build();
+		this.start(place);
+		this.setTool("pan", 1, "#ffffff");
 	}
 
 	/** Show the whole raster. */
@@ -132,48 +161,70 @@ export class RasterView {
 		this.map.getView().setResolution(resolution);
 	}
 
+	get resolution(): number {
+		return this.map.getView().getResolution() ?? 1;
+	}
+
 	zoom(factor: number): void {
+		this.map.getView().animate({ resolution: this.resolution / factor, duration: 120 });
+	}
+
+	/** Moves by parts of the screen. */
+	pan(right: number, down: number): void {
 		const view = this.map.getView();
-		view.animate({ resolution: (view.getResolution() ?? 1) / factor, duration: 120 });
+		const [width, height] = this.map.getSize() ?? [0, 0];
+		const [x, y] = view.getCenter() ?? [0, 0];
+		view.animate({
+			center: [x! + right * width! * this.resolution, y! - down * height! * this.resolution],
+			duration: 120,
+		});
 	}
 
-	/** What is shown. A new quantity or set of channels reads tiles again from memory; ranges and colours never do. */
-	show(quantity: Quantity, composite: Composite, ranges: readonly Range[]): void {
-		const channels = channelsOf(this.composite).join();
-		const reload = quantity !== this.quantity || channels !== channelsOf(composite).join();
-		const restyle = JSON.stringify(composite) !== JSON.stringify(this.composite);
-		this.quantity = quantity;
-		this.composite = composite;
-		this.ranges = ranges;
-		if (reload || restyle) {
+	/** What is shown. A new quantity or other bands read tiles again; ranges never do. */
+	show(look: RasterLook, colormap: ColormapName): void {
+		const before = this.look;
+		const rebuild =
+			look.quantity !== before.quantity || look.bands.join() !== before.bands.join() || colormap !== this.colormap;
+		this.look = look;
+		this.colormap = colormap;
+		if (rebuild) {
 			this.build();
-		} else {
-			this.tiles?.updateStyleVariables(variables(ranges));
+		} else if (look.ranges !== before.ranges) {
+			this.tiles?.updateStyleVariables(variables(look.ranges));
 		}
 	}
 
-	/** Where a stretch starts when the file suggests none: the middle 96 % of the coarsest level. */
-	async suggestRange(quantity: Quantity, channel: number): Promise<Range> {
+	/** Where the stretch of a picture starts when the file suggests none: from the coarsest level. */
+	async suggest(quantity: Quantity, bands: Bands): Promise<readonly Range[]> {
 		const coarsest = this.image.levels.length - 1;
-		const tile = await this.load(quantity, [channel], coarsest, 0, 0);
-		const values = new Float32Array(tile.length / 2).fill(Number.NaN);
-		for (let i = 0; i < values.length; i++) {
-			if (tile[2 * i + 1]) {
-				values[i] = tile[2 * i]!;
-			}
+		const { shape, chunk } = this.image.levels[coarsest]!;
+		const [rows, columns] = [Math.ceil(shape[1] / chunk[1]), Math.ceil(shape[2] / chunk[2])];
+		const wanted: Promise<Float32Array>[] = [];
+		const every = Math.max(1, Math.floor((rows * columns) / SAMPLED_TILES));
+		for (let i = Math.floor(every / 2); i < rows * columns; i += every) {
+			wanted.push(this.load(quantity, bands, coarsest, Math.floor(i / columns), i % columns));
 		}
-		return percentileRange(values);
+		const tiles = await Promise.all(wanted);
+		const count = bands.length + 1;
+		const parts = bands.length === 1 ? 1 : 3;
+		return Array.from({ length: parts }, (_, part) =>
+			percentileRange(Float32Array.from(tiles.flatMap((tile) => [...valuesOf(tile, count, part)]))),
+		);
 	}
 
-	showLabels(labels: LabelVolume | null, colors: Uint8Array<ArrayBuffer>, opacity: number): void {
-		this.labels.show(labels, colors);
-		this.labels.opacity = opacity;
+	showLabels(labels: LabelVolume | null, look: LabelLook): void {
+		this.labels.show(labels, look);
 	}
 
 	/** Voxels of the shown labels changed. */
 	refreshLabels(): void {
 		this.labels.refresh();
-		this.preview.clear();
+	}
+
+	/** What a model proposes, and what it was asked. */
+	showProposal(draft: Spans | null, color: string, prompts: readonly PromptRecord[]): void {
+		this.labels.showDraft(draft, color);
+		this.marks.showPrompts(prompts);
 	}
 
 	showShapes(shapes: Iterable<ShapeRecord>, look: (label: number) => ShapeLook | null, selected: string | null): void {
@@ -186,33 +237,50 @@ export class RasterView {
 		}
 	}
 
-	/** `radius` in raster pixels; `look` colours what is being drawn. */
-	setTool(tool: RasterTool, radius: number, look: string): void {
-		for (const interaction of this.active) {
+	/** `radius` in raster pixels; `color` of what is being drawn. */
+	setTool(tool: RasterTool, radius: number, color: string): void {
+		this.brushRadius = radius;
+		const recolored = color !== this.toolColor;
+		this.toolColor = color;
+		if (tool !== this.tool || (recolored && !this.drawing)) {
+			this.replaceTools(tool);
+		}
+	}
+
+	private replaceTools(tool: RasterTool): void {
+		this.abort();
+		this.marks.showBrush(null, 1, "");
+		for (const interaction of [...this.active, this.select, this.modify, ...this.dragging]) {
 			this.map.removeInteraction(interaction);
 		}
-		this.map.removeInteraction(this.select);
-		this.map.removeInteraction(this.modify);
-		this.preview.look(tool === "eraser" ? "#ffffff" : look, radius);
+		this.tool = tool;
 		this.active = this.interactionsOf(tool);
-		for (const interaction of this.active) {
+		const chosen = tool === "select" ? [this.select, this.modify] : this.active;
+		// The last one hears of the pointer first: dragging with another button works in every tool.
+		for (const interaction of [...chosen, ...this.dragging]) {
 			this.map.addInteraction(interaction);
-		}
-		if (tool === "select") {
-			this.map.addInteraction(this.select);
-			this.map.addInteraction(this.modify);
 		}
 		this.element.dataset.tool = tool;
 	}
 
-	/** Takes back the shape being drawn. */
-	abort(): void {
-		for (const interaction of this.active) {
-			if (interaction instanceof Draw) {
-				interaction.abortDrawing();
-			}
+	/** Finishes a polygon or line; whether one was being drawn. */
+	finish(): boolean {
+		return this.sketch((draw) => draw.finishDrawing());
+	}
+
+	/** Takes back the latest corner. */
+	takeBack(): boolean {
+		return this.sketch((draw) => draw.removeLastPoint());
+	}
+
+	/** Takes back the shape or stroke being drawn; whether there was one. */
+	abort(): boolean {
+		if (this.stroking) {
+			this.stroking = false;
+			this.callbacks.strokeEnd(null);
+			return true;
 		}
-		this.preview.clear();
+		return this.sketch((draw) => draw.abortDrawing());
 	}
 
 	close(): void {
@@ -222,35 +290,64 @@ export class RasterView {
 		this.map.dispose();
 	}
 
+	private sketch(act: (draw: Draw) => void): boolean {
+		const draw = this.drawing ? this.active.find((interaction) => interaction instanceof Draw) : undefined;
+		if (draw) {
+			act(draw as Draw);
+		}
+		return draw !== undefined;
+	}
+
+	/** The place can only be taken when the element has a size. */
+	private start(place: RasterPlace | null): void {
+		const begin = () => {
+			if (!hasArea(this.map.getSize() ?? [0, 0])) {
+				return;
+			}
+			this.map.un("change:size", begin);
+			if (place) {
+				this.go(place);
+			} else {
+				this.fit();
+			}
+		};
+		this.map.on("change:size", begin);
+		begin();
+	}
+
 	private build(): void {
-		const channels = channelsOf(this.composite);
-		const bands = channels.length + 1;
+		const { quantity, bands } = this.look;
 		const source = new DataTileSource({
 			projection: projectionOf(this.image),
 			tileGrid: tileGridOf(this.image),
-			bandCount: bands,
+			bandCount: bands.length + 1,
 			interpolate: false,
 			wrapX: false,
 			transition: 0,
-			loader: (z, x, y, options) =>
-				this.load(this.quantity, channels, levelOfTile(this.image, z), y, x, options.signal),
+			loader: (z, x, y, options) => this.load(quantity, bands, levelOfTile(this.image, z), y, x, options.signal),
 		});
 		const old = this.tiles;
-		this.tiles = new WebGLTileLayer({
+		const tiles = new WebGLTileLayer({
 			source,
-			style: { color: color(this.composite), variables: variables(this.ranges) },
-			zIndex: -1,
+			extent: extentOf(this.image),
+			cacheSize: GPU_TILES,
+			style: { color: color(bands.length, this.colormap), variables: variables(this.look.ranges) },
 		});
-		this.map.getLayers().insertAt(0, this.tiles);
+		this.tiles = tiles;
+		this.callbacks.sharp(false);
+		this.map.getLayers().insertAt(old ? 1 : 0, tiles);
 		if (old) {
-			this.map.removeLayer(old);
-			old.dispose();
+			// The old picture stays until the new one covers it.
+			this.map.once("rendercomplete", () => {
+				this.map.removeLayer(old);
+				old.dispose();
+			});
 		}
 	}
 
 	private async load(
 		quantity: Quantity,
-		channels: readonly number[],
+		channels: Bands,
 		level: number,
 		row: number,
 		column: number,
@@ -276,11 +373,20 @@ export class RasterView {
 	}
 
 	private watch(): void {
-		this.map.on("pointermove", (event) => this.callbacks.reading(this.reading(toIndex(event.coordinate))));
-		this.element.addEventListener("pointerleave", () => this.callbacks.reading(null));
+		this.map.on("pointermove", (event) => {
+			const [, line, pixel] = toIndex(event.coordinate);
+			this.callbacks.reading(this.read(line, pixel));
+			this.brushAt(event.coordinate);
+		});
+		this.map.on("pointerdrag", (event) => this.brushAt(event.coordinate));
+		this.element.addEventListener("pointerleave", () => {
+			this.callbacks.reading(null);
+			this.marks.showBrush(null, 1, "");
+		});
+		this.element.addEventListener("contextmenu", (event) => event.preventDefault());
 		this.map.on("moveend", () => {
 			const [, line, pixel] = toIndex(this.map.getView().getCenter() ?? [0, 0]);
-			this.callbacks.moved({ line, pixel, resolution: this.map.getView().getResolution() ?? 1 });
+			this.callbacks.moved({ line, pixel, resolution: this.resolution });
 		});
 		this.map.on("loadstart", () => this.callbacks.sharp(false));
 		this.map.on("rendercomplete", () => this.callbacks.sharp(!this.reader.busy));
@@ -298,24 +404,31 @@ export class RasterView {
 		});
 	}
 
-	private reading(index: Vec3): Reading | null {
-		const [, line, pixel] = index;
+	/** Values under a continuous (line, pixel), from the finest level that is here; `null` outside. */
+	read(line: number, pixel: number): Reading | null {
 		const [, height, width] = this.image.grid.shape;
 		const [row, column] = [Math.floor(line + 0.5), Math.floor(pixel + 0.5)];
 		if (row < 0 || column < 0 || row >= height || column >= width) {
 			return null;
 		}
-		const channels = this.image.record.series.channels.map((_, channel) => channel);
-		for (let level = 0; level < this.image.levels.length; level++) {
-			const stored = channels.map((c) => this.stored(level, c, row, column));
-			if (stored.some((value) => value !== undefined)) {
-				const values = stored.map((value, c) =>
-					value === undefined ? null : this.quantities.value(value, this.quantity, c, row, column),
-				);
-				return { line, pixel, values, factor: this.image.levels[level]!.factors[2] };
+		const values = this.image.record.series.channels.map((_, c) => {
+			for (let level = 0; level < this.image.levels.length; level++) {
+				const stored = this.stored(level, c, row, column);
+				if (stored !== undefined) {
+					const value = this.quantities.value(stored, this.look.quantity, c, row, column);
+					return { value, exact: level === 0 };
+				}
 			}
+			return null;
+		});
+		return { line, pixel, values };
+	}
+
+	private brushAt(coordinate: readonly number[]): void {
+		const brushes = this.tool === "brush" || this.tool === "eraser";
+		if (brushes) {
+			this.marks.showBrush(coordinate, this.brushRadius, this.tool === "eraser" ? "#ffffff" : this.toolColor);
 		}
-		return { line, pixel, values: channels.map(() => null), factor: 1 };
 	}
 
 	private stored(level: number, c: number, line: number, pixel: number): number | undefined {
@@ -331,6 +444,8 @@ export class RasterView {
 			case "pan":
 			case "select":
 				return [];
+			case "stretch":
+				return [this.stretchBy(0)];
 			case "point":
 				return [this.draw("Point", "point")];
 			case "polyline":
@@ -350,13 +465,27 @@ export class RasterView {
 	}
 
 	private draw(type: "Point" | "LineString" | "Polygon" | "Circle", kind: ShapeRecord["kind"], prompt = false): Draw {
-		const draw = new Draw({ type, ...(kind === "box" ? { geometryFunction: createBox() } : {}), stopClick: true });
+		const draw = new Draw({
+			type,
+			// A box is one drag from corner to corner.
+			...(kind === "box" ? { geometryFunction: createBox(), freehand: true } : {}),
+			stopClick: true,
+			style: sketchStyle(prompt ? "#63d2a1" : this.toolColor),
+			condition: (event) => mainButton(event),
+		});
+		draw.on("drawstart", () => {
+			this.drawing = true;
+		});
+		draw.on("drawabort", () => {
+			this.drawing = false;
+		});
 		draw.on("drawend", (event) => {
+			this.drawing = false;
 			const geometry = event.feature.getGeometry();
-			if (!geometry) {
+			const shape = geometry ? pointsOf(kind, geometry) : null;
+			if (!shape || !isWhole(kind, shape.points)) {
 				return;
 			}
-			const shape = pointsOf(kind, geometry);
 			if (prompt) {
 				const [start, stop] = shape.points as [Vec3, Vec3];
 				this.callbacks.promptBox(start, stop);
@@ -370,22 +499,39 @@ export class RasterView {
 	private brush(): PointerInteraction {
 		let points: Vec3[] = [];
 		const add = (coordinate: readonly number[]) => {
-			points.push(toIndex(coordinate));
-			this.preview.draw(points, this.map.getView().getResolution() ?? 1);
+			const point = toIndex(coordinate);
+			const last = points.at(-1);
+			if (!last || Math.hypot(point[1] - last[1], point[2] - last[2]) > 0.05) {
+				points.push(point);
+				this.callbacks.stroke(last ?? point, point);
+			}
 		};
 		return new PointerInteraction({
 			handleDownEvent: (event) => {
 				// Only the main button paints; the others still pan.
-				if ((event.originalEvent as PointerEvent).button !== 0) {
+				if (!mainButton(event)) {
 					return false;
 				}
 				points = [];
+				this.stroking = true;
 				add(event.coordinate);
 				return true;
 			},
-			handleDragEvent: (event) => add(event.coordinate),
+			handleDragEvent: (event) => {
+				if (this.stroking) {
+					// The browser gathers fast movements into one event; a stroke wants them all.
+					const original = event.originalEvent as PointerEvent;
+					const parts = original.getCoalescedEvents?.() ?? [];
+					for (const part of parts.length > 0 ? parts : [original]) {
+						add(this.map.getEventCoordinate(part));
+					}
+				}
+			},
 			handleUpEvent: () => {
-				this.callbacks.stroke(points);
+				if (this.stroking) {
+					this.stroking = false;
+					this.callbacks.strokeEnd(points);
+				}
 				return false;
 			},
 		});
@@ -394,14 +540,76 @@ export class RasterView {
 	private clicker(): PointerInteraction {
 		return new PointerInteraction({
 			handleEvent: (event) => {
-				if (event.type === "singleclick" || event.type === "click") {
-					if (event.type === "click") {
-						this.callbacks.click(toIndex(event.coordinate), event.originalEvent as PointerEvent);
-					}
-					return false;
+				if (event.type === "click") {
+					this.callbacks.click(toIndex(event.coordinate), event.originalEvent as PointerEvent);
 				}
-				return true;
+				return event.type !== "click" && event.type !== "singleclick";
 			},
 		});
+	}
+
+	/** The middle button, or the main one with Ctrl, moves the raster in every tool. */
+	private panByMiddle(): PointerInteraction {
+		let last: readonly number[] = [0, 0];
+		return new PointerInteraction({
+			handleDownEvent: ({ originalEvent, pixel }) => {
+				const { button, ctrlKey, metaKey } = originalEvent as PointerEvent;
+				last = pixel;
+				return button === 1 || (button === 0 && (ctrlKey || metaKey));
+			},
+			handleDragEvent: ({ pixel }) => {
+				const view = this.map.getView();
+				const [x, y] = view.getCenter() ?? [0, 0];
+				view.setCenter([x! - (pixel[0]! - last[0]!) * this.resolution, y! + (pixel[1]! - last[1]!) * this.resolution]);
+				last = pixel;
+			},
+		});
+	}
+
+	private stretchBy(button: number): PointerInteraction {
+		let start: readonly number[] = [0, 0];
+		return new PointerInteraction({
+			handleDownEvent: ({ originalEvent, pixel }) => {
+				const wanted = (originalEvent as PointerEvent).button === button;
+				if (wanted) {
+					start = pixel;
+					this.callbacks.stretch(0, 0, true);
+				}
+				return wanted;
+			},
+			handleDragEvent: ({ pixel }) => this.callbacks.stretch(pixel[0]! - start[0]!, pixel[1]! - start[1]!, false),
+		});
+	}
+}
+
+function mainButton({ originalEvent }: MapBrowserEvent): boolean {
+	const { button, ctrlKey, metaKey } = originalEvent as PointerEvent;
+	return button === 0 && !ctrlKey && !metaKey;
+}
+
+/** A double click can end a shape before it has the corners of its kind. */
+function isWhole(kind: ShapeRecord["kind"], points: readonly (readonly number[])[]): boolean {
+	const apart = points.filter((point, i) => i === 0 || point.some((value, axis) => value !== points[i - 1]![axis]));
+	if (kind === "box") {
+		return Math.abs(points[1]![1]! - points[0]![1]!) > 0.5 && Math.abs(points[1]![2]! - points[0]![2]!) > 0.5;
+	}
+	return apart.length >= { point: 1, polyline: 2, polygon: 3 }[kind];
+}
+
+function sketchStyle(color: string): Style {
+	const stroke = new Stroke({ color, width: 2 });
+	return new Style({
+		stroke,
+		fill: new Fill({ color: `${color}22` }),
+		image: new Circle({ radius: 5, stroke, fill: new Fill({ color: `${color}88` }) }),
+	});
+}
+
+/** Values of part `part` of a picture, from a tile of `count` interleaved bands with the mask last. */
+function* valuesOf(tile: Float32Array, count: number, part: number): Iterable<number> {
+	for (let i = 0; i < tile.length; i += count) {
+		if (tile[i + count - 1]) {
+			yield count === 3 && part === 2 ? tile[i]! - tile[i + 1]! : tile[i + part]!;
+		}
 	}
 }

@@ -6,7 +6,7 @@ import VectorLayer from "ol/layer/Vector";
 import VectorSource from "ol/source/Vector";
 import { Circle, Fill, Stroke, Style } from "ol/style";
 import type { ShapeRecord } from "../api/types";
-import { toCoordinate, toIndex } from "./pixel_space";
+import { closed, toCoordinate, toIndex } from "./pixel_space";
 
 export interface ShapeLook {
 	readonly color: string;
@@ -48,10 +48,6 @@ export function pointsOf(kind: ShapeRecord["kind"], geometry: Geometry): Pick<Sh
 		return { points: outer ?? [], holes };
 	}
 	throw new RangeError("a shape is a point, a line or a polygon");
-}
-
-function closed(ring: [number, number][]): [number, number][] {
-	return [...ring, ring[0]!];
 }
 
 export class ShapeLayer {

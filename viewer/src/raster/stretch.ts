@@ -1,25 +1,27 @@
-/** Stretch: from values to grey or colour on the GPU. Changing it changes style variables and asks for nothing. */
+/**
+ * Stretch: from values to grey or colour on the GPU. Changing it changes style variables and asks for nothing.
+ *
+ * How many channels are shown says what picture they make, as in `render/tile.py`: one is grey or goes through a colour map;
+ * two are co- and cross-polarisation in dB, and red, green, blue are co, cross, co − cross; three are red, green, blue.
+ */
 
 import type { ExpressionValue } from "ol/expr/expression";
+import { type ColormapName, colormap } from "../render/colormap";
 
 export interface Range {
 	readonly low: number;
 	readonly high: number;
 }
 
-/** Which picture the bands make. */
-export type Composite =
-	| { readonly kind: "single"; readonly channel: number; readonly colormap: Colormap }
-	/** Dual polarisation in dB: red VV, green VH, blue VV − VH. */
-	| { readonly kind: "dual" }
-	| { readonly kind: "rgb"; readonly channels: readonly [number, number, number] };
-
-export type Colormap = "grey" | "inverted" | "viridis";
-
-/** matplotlib's viridis at eight even steps (CC0). */
-const VIRIDIS = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725"];
+/** One, two or three channels. */
+export type Bands = readonly number[];
 
 export type Variables = Record<string, number>;
+
+/** How many ranges a picture of `bands` has: one for grey, three for colour. */
+export function rangeCount(bands: Bands): 1 | 3 {
+	return bands.length === 1 ? 1 : 3;
+}
 
 /** Style variables of up to three ranges. */
 export function variables(ranges: readonly Range[]): Variables {
@@ -33,65 +35,57 @@ export function variables(ranges: readonly Range[]): Variables {
 	return values;
 }
 
-/** The colour expression over interleaved bands whose last one is the mask. */
-export function color(composite: Composite): ExpressionValue {
+/** The colour expression over `count` interleaved bands and the mask after them. */
+export function color(count: number, map: ColormapName): ExpressionValue {
 	const ramp = (value: unknown, i: number) => [
 		"clamp",
 		["/", ["-", value, ["var", `low${i}`]], ["var", `span${i}`]],
 		0,
 		1,
 	];
-	switch (composite.kind) {
-		case "single": {
-			const grey = ramp(["band", 1], 0);
-			const mask = ["band", 2];
-			switch (composite.colormap) {
-				case "grey":
-					return ["array", grey, grey, grey, mask];
-				case "inverted": {
-					const dark = ["-", 1, grey];
-					return ["array", dark, dark, dark, mask];
-				}
-				case "viridis": {
-					const stops = VIRIDIS.flatMap((stop, i) => [i / (VIRIDIS.length - 1), stop]);
-					const hue = ["interpolate", ["linear"], grey, ...stops];
-					return ["case", [">", mask, 0.5], hue, ["color", 0, 0, 0, 0]];
-				}
+	const [first, second, third] = [
+		["band", 1],
+		["band", 2],
+		["band", 3],
+	];
+	const mask = ["band", count + 1];
+	switch (count) {
+		case 1: {
+			const grey = ramp(first, 0);
+			if (map === "grey") {
+				return ["array", grey, grey, grey, mask];
 			}
-			break;
+			const hue = ["palette", ["round", ["*", grey, 255]], paletteOf(map)];
+			return ["case", [">", mask, 0.5], hue, ["color", 0, 0, 0, 0]];
 		}
-		case "dual":
-			return [
-				"array",
-				ramp(["band", 1], 0),
-				ramp(["band", 2], 1),
-				ramp(["-", ["band", 1], ["band", 2]], 2),
-				["band", 3],
-			];
-		case "rgb":
-			return ["array", ramp(["band", 1], 0), ramp(["band", 2], 1), ramp(["band", 3], 2), ["band", 4]];
-	}
-	throw new RangeError("no such composite");
-}
-
-/** Channels that must be loaded for a composite, in band order. */
-export function channelsOf(composite: Composite): readonly number[] {
-	switch (composite.kind) {
-		case "single":
-			return [composite.channel];
-		case "dual":
-			return [0, 1];
-		case "rgb":
-			return composite.channels;
+		case 2:
+			return ["array", ramp(first, 0), ramp(second, 1), ramp(["-", first, second], 2), mask];
+		case 3:
+			return ["array", ramp(first, 0), ramp(second, 1), ramp(third, 2), mask];
+		default:
+			throw new RangeError("a picture shows one, two or three channels");
 	}
 }
 
-/** The range that holds the middle 96 % of values: a start where the file suggests none. */
+function paletteOf(map: ColormapName): string[] {
+	const bytes = colormap(map);
+	return Array.from({ length: 256 }, (_, i) => `rgb(${bytes[4 * i]!}, ${bytes[4 * i + 1]!}, ${bytes[4 * i + 2]!})`);
+}
+
+/** The range that holds the middle 96 % of values, as the server's pictures start: for files that suggest none. */
 export function percentileRange(values: Float32Array): Range {
 	const sorted = values.filter((value) => Number.isFinite(value)).sort();
 	if (sorted.length === 0) {
 		return { low: 0, high: 1 };
 	}
-	const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
-	return at(0.98) > at(0.02) ? { low: at(0.02), high: at(0.98) } : { low: at(0.02) - 0.5, high: at(0.02) + 0.5 };
+	const [low, high] = [percentile(sorted, 0.02), percentile(sorted, 0.98)];
+	return high > low ? { low, high } : { low: low - 0.5, high: low + 0.5 };
+}
+
+/** Linear between neighbours, as `numpy.percentile`. */
+function percentile(sorted: Float32Array, share: number): number {
+	const place = share * (sorted.length - 1);
+	const below = Math.floor(place);
+	const lower = sorted[below]!;
+	return lower + (place - below) * (sorted[Math.min(below + 1, sorted.length - 1)]! - lower);
 }

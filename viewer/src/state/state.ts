@@ -4,6 +4,7 @@ import type { Vec3 } from "../geometry/affine";
 import type { Axis } from "../geometry/orientation";
 import type { PlaneView } from "../geometry/view";
 import type { Frame } from "../image/image";
+import type { RasterLook } from "../raster/look";
 import type { ColormapName } from "../render/colormap";
 import type { WindowLevel } from "../render/window";
 
@@ -11,10 +12,13 @@ export type ToolName =
 	| "navigate"
 	| "window"
 	| "pan"
+	| "select"
 	| "brush"
 	| "eraser"
 	| "polygon-fill"
 	| "polygon"
+	| "polyline"
+	| "point"
 	| "box"
 	| "ai-point"
 	| "ai-box";
@@ -25,6 +29,8 @@ export interface ViewerState {
 	readonly frame: Frame;
 	readonly window: WindowLevel;
 	readonly colormap: ColormapName;
+	/** What is shown of a raster, and from how far; `null` until its stage chose, and for volumes. */
+	readonly raster: RasterLook | null;
 	readonly smooth: boolean;
 	readonly crosshair: boolean;
 	/** Where each plane is looked at from, by axis; `null`: the whole plane. */
@@ -53,6 +59,7 @@ export const INITIAL: ViewerState = {
 	frame: { t: 0, c: 0 },
 	window: { center: 0.5, width: 1 },
 	colormap: "grey",
+	raster: null,
 	smooth: true,
 	crosshair: true,
 	views: { 0: null, 1: null, 2: null },

@@ -4,6 +4,7 @@
  */
 
 import type { Vec3 } from "../geometry/affine";
+import { formatLook, parseLook, type RasterLook } from "../raster/look";
 import type { WindowLevel } from "../render/window";
 
 export interface Address {
@@ -11,6 +12,7 @@ export interface Address {
 	readonly project: string | null;
 	readonly index: Vec3 | null;
 	readonly window: WindowLevel | null;
+	readonly raster: RasterLook | null;
 	readonly segmentation: string | null;
 	readonly version: number | null;
 }
@@ -20,6 +22,7 @@ export const WORKLIST: Address = {
 	project: null,
 	index: null,
 	window: null,
+	raster: null,
 	segmentation: null,
 	version: null,
 };
@@ -38,12 +41,13 @@ export function parseAddress(search: string): Address {
 		project: id(query.get("project")),
 		index: index?.every((i) => Number.isInteger(i) && i >= 0) ? [index[0]!, index[1]!, index[2]!] : null,
 		window: window && window[1]! > 0 ? { center: window[0]!, width: window[1]! } : null,
+		raster: parseLook(query.get("look")),
 		segmentation: id(segmentation),
 		version: version !== undefined && /^\d{1,12}$/.test(version) ? Number(version) : null,
 	};
 }
 
-export function formatAddress({ image, project, index, window, segmentation, version }: Address): string {
+export function formatAddress({ image, project, index, window, raster, segmentation, version }: Address): string {
 	if (!image) {
 		return "/";
 	}
@@ -56,6 +60,9 @@ export function formatAddress({ image, project, index, window, segmentation, ver
 	}
 	if (window) {
 		parts.push(`window=${short(window.center)},${short(window.width)}`);
+	}
+	if (raster) {
+		parts.push(`look=${formatLook(raster)}`);
 	}
 	if (segmentation) {
 		parts.push(`seg=${segmentation}${version === null ? "" : `@${version}`}`);

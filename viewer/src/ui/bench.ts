@@ -50,7 +50,7 @@ export interface Stage {
 	dispose(): void;
 }
 
-/** How a stage starts. `src/raster/stage.ts` and `src/ui/volume/stage.ts` each export one as `openStage`. */
+/** How a stage starts. `raster/stage.ts` and `volume/stage.ts` each export one as `openStage`. */
 export type OpenStage = (bench: Bench) => Stage | Promise<Stage>;
 
 /** Whether this person may change labels here. */

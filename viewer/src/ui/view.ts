@@ -98,6 +98,7 @@ function makeBench(context: ViewContext, record: ImageRecord, models: readonly M
 		...INITIAL,
 		index: clampIndex(shape, address.index ?? [(shape[0] - 1) / 2, (shape[1] - 1) / 2, (shape[2] - 1) / 2]),
 		window: address.window ?? (preset ? { center: preset.center, width: preset.width } : INITIAL.window),
+		raster: image.kind === "raster" ? address.raster : null,
 		brushRadius: image.kind === "raster" ? 10 : Math.max(2, Math.round(Math.max(...image.grid.affine.spacing) * 2)),
 		ball: false,
 	};
@@ -443,12 +444,14 @@ function followReads({ queue, relogin }: ViewContext): () => void {
 function writeAddress(bench: Bench): () => void {
 	let timer: ReturnType<typeof setTimeout> | undefined;
 	const write = () => {
-		const { index, window, segmentationId, version } = bench.state.value;
+		const { index, window, raster, segmentationId, version } = bench.state.value;
 		const address = formatAddress({
 			image: bench.image.id,
 			project: bench.project.id,
 			index,
-			window,
+			// A raster's stretch is part of its look.
+			window: bench.image.kind === "raster" ? null : window,
+			raster,
 			segmentation: segmentationId,
 			version,
 		});
@@ -458,6 +461,7 @@ function writeAddress(bench: Bench): () => void {
 		if (
 			state.index !== before.index ||
 			state.window !== before.window ||
+			state.raster !== before.raster ||
 			state.segmentationId !== before.segmentationId ||
 			state.version !== before.version
 		) {

@@ -439,9 +439,6 @@ class VolumeStage implements Stage {
 			default:
 				// A tool of another stage.
 				return null;
-			default:
-				// Tools of other stages.
-				return null;
 		}
 	}
 
