@@ -28,6 +28,7 @@ from specimg.audit import entry as entries
 from specimg.audit.entry import EntryType
 from specimg.digest import Digest, digest
 from specimg.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, NotPermitted, TooManyAttempts
+from specimg.labels import ontology as ontologies
 from specimg.store import schema
 from specimg.workflow.desk import Desk
 from specimg.workflow.throttle import BY_ADDRESS, BY_NAME, Throttle
@@ -89,7 +90,10 @@ def operator(desk: Desk) -> Actor:
 
 
 def create_project(desk: Desk, actor: Actor, name: str) -> str:
-    """Make a project and return its id. Only the operator may. Raises ``Conflict`` if the name is taken."""
+    """Make a project and return its id. Only the operator may. Raises ``Conflict`` if the name is taken.
+
+    It starts with two ontologies, organs and a radar scene, so that the first image can be labelled at once.
+    """
     _require_operator(actor)
     if _PROJECT_NAME.fullmatch(name) is None or not name.isprintable():
         raise InvalidInput("a project name is 1 to 100 printable characters, not ending in a space", field="name")
@@ -99,6 +103,15 @@ def create_project(desk: Desk, actor: Actor, name: str) -> str:
             raise Conflict(f"there is a project named {name!r} already")
         connection.execute(insert(schema.project).values(id=project_id, name=name, created_at=now))
         desk.log.append(connection, entries.project_create(actor, now, project=project_id))
+        for first in (ontologies.organs(f"{project_id}-organs"), ontologies.radar_scene(f"{project_id}-sar")):
+            ontologies.append(connection, first, project_id=project_id, actor_id=actor.id, time=now)
+            classes = [c.to_json() for c in first.classes]
+            desk.log.append(
+                connection,
+                entries.ontology_change(
+                    actor, now, project=project_id, ontology=first.id, version=first.version, old=None, classes=classes
+                ),
+            )
     return project_id
 
 
