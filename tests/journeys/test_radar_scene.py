@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -30,23 +30,46 @@ WGS84 = Geod(ellps="WGS84")
 SHIP, LAND = 1, 4
 
 
-def _control_points() -> list[GroundControlPoint]:
+class Known(NamedTuple):
+    """A control point: the sample it was measured at, and where that lies (degrees, metres above the ellipsoid)."""
+
+    line: float
+    pixel: float
+    lon: float
+    lat: float
+    height: float
+
+
+def _written_points() -> list[GroundControlPoint]:
     with rasterio.open(SCENE) as scene:
         points, crs = scene.gcps
         assert crs.to_epsg() == 4326
         return list(points)
 
 
-def _polygon() -> list[GroundControlPoint]:
+def _control_points() -> npt.NDArray[np.float64]:
+    """(rows, columns, 5): the lattice of ``Known``, as samples of this copy.
+
+    ESA writes indices 0 … N - 1 of the samples of the full product (Sentinel-1 Product Specification, geolocation grid).
+    GDAL, which reduced this copy by s, multiplied them by s as if they were distances from the corner; the centre of
+    sample i of the full product lies at (i + 1/2) s from the corner, so at index (i + 1/2) s - 1/2 of the copy. The last
+    written number (N - 1) s and the copy's size N s tell s.
+    """
+    points = sorted(_written_points(), key=lambda p: (p.row, p.col))
+    down, across = SHAPE[1] - max(p.row for p in points), SHAPE[2] - max(p.col for p in points)
+    known = [(p.row + down / 2 - 0.5, p.col + across / 2 - 0.5, p.x, p.y, p.z) for p in points]
+    return np.reshape(known, (len({p.row for p in points}), -1, 5))
+
+
+def _polygon() -> list[Known]:
     """Four control points around one cell of their grid, off the middle of the scene."""
-    points = {(round(p.row), round(p.col)): p for p in _control_points()}
-    rows, columns = sorted({row for row, _ in points}), sorted({column for _, column in points})
-    return [points[rows[i], columns[j]] for i, j in ((3, 11), (3, 12), (4, 12), (4, 11))]
+    lattice = _control_points()
+    return [Known(*map(float, lattice[at])) for at in ((3, 11), (3, 12), (4, 12), (4, 11))]
 
 
 def _middle() -> tuple[float, float]:
     """Line and pixel in the middle of that cell, as far from control points as a place can be."""
-    return float(np.mean([p.row for p in _polygon()])), float(np.mean([p.col for p in _polygon()]))
+    return float(np.mean([p.line for p in _polygon()])), float(np.mean([p.pixel for p in _polygon()]))
 
 
 @dataclass(frozen=True)
@@ -76,7 +99,7 @@ def labelled(fresh_demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFact
             "id": "cell",
             "kind": "polygon",
             "label": LAND,
-            "points": [[0.0, p.row, p.col] for p in _polygon()],
+            "points": [[0.0, p.line, p.pixel] for p in _polygon()],
             "holes": [],
             "attributes": {"note": "around one cell"},
         }
@@ -88,7 +111,7 @@ def labelled(fresh_demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFact
             person.paint(segmentation, base, label, spans_of(stroke))
             painted[stroke] = label
         first = _polygon()[0]
-        position = person.get(f"/api/images/{image}/position", line=first.row, pixel=first.col)
+        position = person.get(f"/api/images/{image}/position", line=first.line, pixel=first.pixel)
         for format, suffix in (("geojson", "geojson"), ("coco", "json"), ("geotiff", "tif")):
             # Version 2 has the polygon and one stroke: an old version is exported as it was.
             person.export(f"{segmentation}@2", format, files / f"old.{suffix}")
@@ -114,29 +137,27 @@ def test_a_polygon_on_control_points_is_where_they_are(labelled: Labelled, way: 
     assert ring[0] == ring[-1]
     assert attributes == {"note": "around one cell"}
     for (lon, lat), point in zip(ring[:-1], _polygon(), strict=True):
-        _, _, distance = WGS84.inv(lon, lat, point.x, point.y)
+        _, _, distance = WGS84.inv(lon, lat, point.lon, point.lat)
         # On a control point it is exact; the stated error is for what lies between.
-        assert distance < 0.01 <= error, f"{distance:.3f} m from control point {point.id}, stated {error} m"
+        assert distance < 0.01 <= error, f"{distance:.3f} m from a control point, stated {error} m"
 
 
 @pytest.mark.parametrize("way", ["cli", "http"])
 def test_a_point_between_control_points_is_within_the_error_stated(labelled: Labelled, way: str) -> None:
-    points = _control_points()
-    rows, columns = np.unique([p.row for p in points]), np.unique([p.col for p in points])
-    ordered = sorted(points, key=lambda p: (p.row, p.col))
-    grids = (np.reshape([getattr(p, axis) for p in ordered], (rows.size, columns.size)) for axis in ("x", "y"))
-    expected = [float(RectBivariateSpline(rows, columns, grid)(*_middle())[0, 0]) for grid in grids]
+    lattice = _control_points()
+    rows, columns = lattice[:, 0, 0], lattice[0, :, 1]
+    east, north = (float(RectBivariateSpline(rows, columns, lattice[..., i])(*_middle())[0, 0]) for i in (2, 3))
     (lon, lat), error, _ = _feature(labelled, way, "Point")
-    _, _, distance = WGS84.inv(lon, lat, *expected)
+    _, _, distance = WGS84.inv(lon, lat, east, north)
     # Samples are 200 m: an error stated as larger than one would be an empty promise.
     assert distance <= error < 200, f"{distance:.1f} m from a spline through all control points, stated {error} m"
 
 
 def test_the_position_under_the_cursor_is_that_of_the_export(labelled: Labelled) -> None:
     first = _polygon()[0]
-    _, _, distance = WGS84.inv(labelled.position["lon"], labelled.position["lat"], first.x, first.y)
-    assert distance <= labelled.position["error_m"] + 0.01
-    assert labelled.position["height_m"] == pytest.approx(first.z, abs=1.0)
+    _, _, distance = WGS84.inv(labelled.position["lon"], labelled.position["lat"], first.lon, first.lat)
+    assert distance < 0.01 <= labelled.position["error_m"]
+    assert labelled.position["height_m"] == pytest.approx(first.height, abs=1.0)
 
 
 @pytest.mark.parametrize("way", ["cli", "http"])
@@ -145,7 +166,7 @@ def test_a_mask_lies_on_the_grid_of_the_scene(labelled: Labelled, way: str) -> N
         found, (points, crs) = mask.read(1), mask.gcps
     expected = labelled.painted[0].copy()
     # The polygon fills what is not painted; its border is judged by GDAL in the tests of the format.
-    rows, columns = ([getattr(p, axis) for p in _polygon()] for axis in ("row", "col"))
+    rows, columns = ([getattr(p, axis) for p in _polygon()] for axis in ("line", "pixel"))
     inner = np.s_[int(min(rows)) + 2 : int(max(rows)) - 1, int(min(columns)) + 2 : int(max(columns)) - 1]
     outer = np.s_[int(min(rows)) - 1 : int(max(rows)) + 3, int(min(columns)) - 1 : int(max(columns)) + 3]
     assert (found[inner] == LAND).all()
@@ -157,7 +178,7 @@ def test_a_mask_lies_on_the_grid_of_the_scene(labelled: Labelled, way: str) -> N
     def plain(all_points: list[GroundControlPoint]) -> npt.NDArray[np.float64]:
         return np.array([(p.row, p.col, p.x, p.y, p.z) for p in all_points])
 
-    np.testing.assert_allclose(plain(points), plain(_control_points()), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(plain(points), plain(_written_points()), rtol=0, atol=1e-9)
 
 
 def test_an_old_version_is_exported_as_it_was(labelled: Labelled) -> None:
@@ -191,7 +212,7 @@ def test_coco_says_the_same_voxels(labelled: Labelled, way: str) -> None:
             together[part] = annotation["category_id"]
         else:
             corners = np.reshape(annotation["segmentation"][0], (-1, 2)) - 0.5
-            np.testing.assert_allclose(corners, [(p.col, p.row) for p in _polygon()], atol=1e-6)
+            np.testing.assert_allclose(corners, [(p.pixel, p.line) for p in _polygon()], atol=1e-6)
     np.testing.assert_array_equal(together, labelled.painted[0])
 
 
