@@ -26,8 +26,8 @@ import numpy as np
 from specimg.digest import parse_digest
 from specimg.errors import Cancelled, InvalidInput, SpecimgError, TooLarge
 from specimg.formats.base import Series
+from specimg.frames import BrokenFrame, read_frame, write_frame
 from specimg.models.base import Answer, Model, Prompt, Session, View
-from specimg.models.frames import BrokenFrame, read_frame, write_frame
 from specimg.plugins import plugins
 from specimg.store.image import Image, Level
 

@@ -32,8 +32,8 @@ import numpy as np
 
 from specimg.errors import Cancelled, InvalidInput, ModelFailed, SpecimgError, TooBusy, TooLarge
 from specimg.formats.base import Series
+from specimg.frames import BrokenFrame, encode_frame, read_frame
 from specimg.models.base import Answer, Card, Prompt
-from specimg.models.frames import BrokenFrame, encode_frame, read_frame
 
 _ONE_THREAD = dict.fromkeys(
     (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specimg.models.frames import BODY_LIMIT, HEADER_LIMIT, BrokenFrame, encode_frame, read_frame, write_frame
+from specimg.frames import BODY_LIMIT, HEADER_LIMIT, BrokenFrame, encode_frame, read_frame, write_frame
 
 
 @pytest.fixture
