@@ -191,7 +191,12 @@ class OpenSeries(Protocol):
 
 @runtime_checkable
 class Format(Protocol):
-    """A plug-in of the group ``specimg.formats``: an object with these members."""
+    """A plug-in of the group ``specimg.formats``: an object with these members.
+
+    ``open`` gets one claimed file or folder at a time, so that one that is refused does not keep the others out. A format
+    whose images are spread over files (a DICOM series) has a method ``split(paths, root) -> list[list[Path]]`` besides,
+    which says what belongs together. ``specimg.testing.contracts.FormatContract`` holds what each must promise.
+    """
 
     @property
     def name(self) -> str:

@@ -32,10 +32,10 @@ MASK_MODULES = {"nifti": "nifti", "dicom-seg": "dicom_seg", "geotiff": "geotiff"
 def main() -> None:
     """Limit, then serve until the pipe closes."""
     memory, seconds = int(sys.argv[1]), int(sys.argv[2])
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    _limit(resource.RLIMIT_AS, memory, final=True)
+    _limit(resource.RLIMIT_CPU, seconds)
+    _limit(resource.RLIMIT_CORE, 0, final=True)
+    _limit(resource.RLIMIT_NOFILE, 256, final=True)
     _leave_network()
     # What a reader prints must not end up between the frames.
     source, target = os.dup(0), os.dup(1)
@@ -48,11 +48,17 @@ def main() -> None:
         write_frame(target, header, body)
 
 
+def _limit(kind: int, value: int, *, final: bool = False) -> None:
+    """Set a limit, or keep the stricter one that whoever started the server has set. ``final`` cannot be raised again."""
+    _, hard = resource.getrlimit(kind)
+    soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (soft, soft if final else hard))
+
+
 def _allow(seconds: int) -> None:
     """CPU time for one more answer: a long series may take long, one box of it may not."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    spent = math.ceil(used.ru_utime + used.ru_stime)
-    resource.setrlimit(resource.RLIMIT_CPU, (spent + seconds, resource.RLIM_INFINITY))
+    _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime) + seconds)
 
 
 def _leave_network() -> bool:

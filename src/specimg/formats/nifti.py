@@ -12,6 +12,7 @@ import gzip
 import json
 import math
 import re
+import shutil
 import struct
 import tempfile
 import zlib
@@ -91,8 +92,7 @@ class NiftiSeries:
 
     def __init__(self, path: Path, root: Path) -> None:
         self._name = path.relative_to(root).as_posix()
-        self._file = _unpacked(path, self._name)
-        opened = _open(self._file, self._name)
+        opened = _open(path, self._name)
         self._samples = opened.samples
         shape = opened.samples.shape
         timed = len(shape) == 4
@@ -139,7 +139,7 @@ def _unpacked(path: Path, name: str) -> Path:
     with path.open("rb") as handle:
         if handle.read(2) != b"\x1f\x8b":
             return path
-    target = Path(tempfile.mkdtemp(prefix="nifti-")) / "image.nii"
+    target = Path(tempfile.mkdtemp(prefix="nifti-")) / "image.nii"  # removed by _open
     limit = min(MAX_UNPACKED, max(64 * 2**20, MAX_RATIO * path.stat().st_size))
     written = 0
     try:
@@ -147,9 +147,11 @@ def _unpacked(path: Path, name: str) -> Path:
             while block := source.read(1 << 22):
                 written += len(block)
                 if written > limit:
+                    shutil.rmtree(target.parent, ignore_errors=True)
                     raise TooLarge(f"{name}: it unpacks to more than {limit / 2**30:.3g} GiB")
                 sink.write(block)
     except (OSError, EOFError, ValueError, zlib.error) as error:
+        shutil.rmtree(target.parent, ignore_errors=True)
         raise _refused(
             name, "gzip", "the compressed file is cut short or damaged", "Copy or export it again."
         ) from error
@@ -157,6 +159,16 @@ def _unpacked(path: Path, name: str) -> Path:
 
 
 def _open(path: Path, name: str) -> _Opened:
+    """Check and map a file. What gzip unpacked needs no name once it is mapped, and so leaves nothing behind."""
+    plain = _unpacked(path, name)
+    try:
+        return _mapped(plain, name)
+    finally:
+        if plain != path:
+            shutil.rmtree(plain.parent, ignore_errors=True)
+
+
+def _mapped(path: Path, name: str) -> _Opened:
     remedy = "Export it again, or repair the header with nibabel or FSL."
     try:
         image = nib.load(path) if path.suffix == ".nii" else nib.Nifti1Image.from_filename(path)
@@ -266,7 +278,7 @@ def _channel(path: Path, samples: Any, slope: float, intercept: float) -> tuple[
 def read_mask(path: Path, reference: Series) -> Mask:
     """A label map on the grid of ``reference``; axes may run in any order and direction, samples must coincide."""
     name = path.name
-    opened = _open(_unpacked(path, name), name)
+    opened = _open(path, name)
     if opened.samples.ndim == 4:
         raise _refused(name, "dim", "a label map has three axes", "Export one label map per time.")
     labels = np.asarray(opened.samples)
