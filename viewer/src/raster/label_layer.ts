@@ -37,6 +37,7 @@ export class LabelLayer {
 	constructor(private readonly queue: ChunkQueue) {
 		this.canvas.className = "raster-labels";
 		this.canvas.dataset.labels = "shown";
+		this.canvas.style.position = "absolute";
 		this.layer = new Layer({ render: (frame: FrameState) => this.draw(frame) });
 		this.stop = queue.listen((event) => {
 			if (event.type === "chunk" && event.key.startsWith("sha256:")) {
@@ -70,6 +71,7 @@ export class LabelLayer {
 		this.queue.want(OWNER, []);
 	}
 
+	/** Layers above may draw into the same canvas: it is drawn anew in every frame. */
 	private draw(frame: FrameState): HTMLCanvasElement {
 		const { canvas } = this;
 		const ratio = frame.pixelRatio;
@@ -151,7 +153,9 @@ export class LabelLayer {
 			}
 		}
 		const canvas = new OffscreenCanvas(width, height);
-		canvas.getContext("2d")?.putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), width, height), 0, 0);
+		canvas
+			.getContext("2d", { willReadFrequently: true })
+			?.putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), width, height), 0, 0);
 		this.pictures.set(key, canvas);
 		return canvas;
 	}

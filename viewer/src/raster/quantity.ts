@@ -78,12 +78,11 @@ export class Quantities {
 			const pair = [names.indexOf(co), names.indexOf(cross)];
 			if (!pair.includes(-1)) {
 				const parts = [co, cross, `${co} − ${cross}`];
-				choices.push({ bands: pair, name: `RGB: ${parts.join(", ")}`, parts });
+				choices.push({ bands: pair, name: "Dual-pol RGB", parts });
 			}
 		}
 		if (names.length >= 3) {
-			const parts = names.slice(0, 3);
-			choices.push({ bands: [0, 1, 2], name: `RGB: ${parts.join(", ")}`, parts });
+			choices.push({ bands: [0, 1, 2], name: "RGB", parts: names.slice(0, 3) });
 		}
 		return choices;
 	}

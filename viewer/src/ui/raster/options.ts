@@ -69,11 +69,23 @@ export function buildLookOptions(bench: Bench, quantities: Quantities, actions: 
 		const shown = raster!;
 		const choices = quantities.bandsChoices(shown.quantity);
 		quantity.value = shown.quantity;
-		replace(bands, ...choices.map((choice) => h("option", { value: choice.bands.join() }, choice.name)));
+		replace(
+			bands,
+			...choices.map((choice) =>
+				h(
+					"option",
+					{
+						value: choice.bands.join(),
+						title: choice.parts.length > 1 ? choice.parts.map((name, i) => `${"RGB"[i]!} = ${name}`).join(", ") : null,
+					},
+					choice.name,
+				),
+			),
+		);
 		bands.value = shown.bands.join();
 		const parts = choices.find((choice) => choice.bands.join() === shown.bands.join())?.parts ?? [];
 		const kept = part.value;
-		replace(part, ...parts.map((name, i) => h("option", { value: i }, `${"RGB"[i]!}: ${name}`)));
+		replace(part, ...parts.map((name, i) => h("option", { value: i }, `${"RGB"[i]!} = ${name}`)));
 		part.value = shown.ranges.length === 3 && kept !== "" ? kept : "0";
 		part.hidden = shown.ranges.length === 1;
 		colors.hidden = shown.bands.length !== 1;
@@ -88,7 +100,7 @@ export function buildLookOptions(bench: Bench, quantities: Quantities, actions: 
 	draw(bench.state.value);
 	return h(
 		"div",
-		{ class: "options-group" },
+		{ class: "options-group look-options" },
 		quantity,
 		bands,
 		part,

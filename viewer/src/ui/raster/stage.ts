@@ -92,7 +92,8 @@ function suggestedRanges(quantities: Quantities, quantity: Quantity, bands: Band
 
 class RasterStage implements Stage {
 	readonly element: HTMLElement;
-	readonly options: HTMLElement;
+	/** The look has a bar of its own: beside a tool's options there is no room for it. */
+	readonly options = h("span");
 	readonly tools = Object.keys(MAP_TOOLS) as ToolName[];
 	private readonly map: RasterView;
 	private readonly pane: HTMLElement;
@@ -132,11 +133,12 @@ class RasterStage implements Stage {
 		const { index } = state.value;
 		const place = look.resolution === null ? null : { line: index[1], pixel: index[2], resolution: look.resolution };
 		this.map = new RasterView(target, image, bench.queue, this.callbacks(), look, state.value.colormap, place);
-		this.options = buildLookOptions(bench, this.map.quantities, {
+		const options = buildLookOptions(bench, this.map.quantities, {
 			choose: (quantity, bands) => this.choose(quantity, bands),
 			setRanges: (ranges) => this.patch({ ranges }),
 			auto: () => void this.suggest(),
 		});
+		this.element.prepend(options);
 		this.stops.push(
 			state.listen((now, before) => this.changed(now, before)),
 			bench.queue.listen((event) => event.key.startsWith(`${image.id}/`) && this.reread()),
