@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from specimg.errors import UnreadableFile
 from specimg.formats.base import OpenSeries
@@ -153,7 +153,7 @@ def test_one_slice_in_every_syntax(shared_data: Path, tmp_path: Path, ending: st
 def test_a_retired_syntax_is_refused_by_its_name(shared_data: Path, tmp_path: Path, process: str) -> None:
     shutil.copy(shared_data / f"medical/transfer_syntaxes/CTImage.dcm_JPEGProcess{process}.dcm", tmp_path)
     series = opened(tmp_path)
-    with pytest.raises(UnreadableFile, match="JPEG (Spectral Selection|Full Progression)"):
+    with pytest.raises(UnreadableFile, match=r"JPEG (Spectral Selection|Full Progression)"):
         everything(series)
 
 
