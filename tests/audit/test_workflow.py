@@ -37,7 +37,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         account = accounts.add_account(desk, operator, "zoe.reader", "a long enough password")
         accounts.set_role(desk, accounts.operator(desk), project, account, Role.ADMIN)
         ada = accounts.login(desk, "zoe.reader", "a long enough password", throttle=Throttle()).actor
-        source = Path(samples.__file__).parent / "mr" / "mr.nii.gz"
+        source = Path(samples.__file__).parent / "mr" / "abdomen_mr.nii.gz"
         (image,) = ingest(desk, ada, source, project).images
         liver = LabelClass(1, "liver", "#aa5500", None, None)
         change_ontology(desk, ada, project_id=project, ontology_id="organs", name="Organs", classes=[liver])

@@ -71,7 +71,7 @@ def ct(desk: Desk) -> str:
 @pytest.fixture(scope="module")
 def mr(desk: Desk) -> str:
     """The sample MR: one NIfTI file."""
-    done = ingest(desk, ADMIN, SAMPLES / "mr" / "mr.nii.gz", PROJECT)
+    done = ingest(desk, ADMIN, SAMPLES / "mr" / "abdomen_mr.nii.gz", PROJECT)
     assert done.refusals == ()
     return done.images[0].image_id
 

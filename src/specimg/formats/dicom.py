@@ -78,7 +78,7 @@ class DicomSeries:
             warnings.append("Low values are meant to be shown bright (MONOCHROME1).")
         self.series = Series(
             key=source["SeriesInstanceUID"],
-            name=" ".join(filter(None, (modality, text(ds, "SeriesDescription"))))[:120],
+            name=(text(ds, "SeriesDescription") or f"{modality} series")[:120],
             kind="volume",
             modality=modality,
             axes=("t", "z", "y", "x") if len(times) > 1 else ("z", "y", "x"),

@@ -101,7 +101,7 @@ class NiftiSeries:
         modality, channel = _channel(path, opened.samples, slope, intercept)
         self.series = Series(
             key=self._name,
-            name=f"{modality} {Path(self._name).name.split('.')[0]}",
+            name=Path(self._name).name.split(".")[0],
             kind="volume",
             modality=modality,
             axes=("t", "z", "y", "x") if timed else ("z", "y", "x"),
