@@ -94,9 +94,10 @@ def largest(mask: Mask) -> Mask:
 
 def deepest(mask: Mask, spacing: tuple[float, float, float]) -> tuple[float, float, float]:
     """The point farthest from the outside."""
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-    z, y, x = np.unravel_index(int(distance.argmax()), mask.shape)
-    return float(z), float(y), float(x)
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    distance = ndimage.distance_transform_edt(np.pad(mask[box], 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+    z, y, x = np.unravel_index(int(distance.argmax()), distance.shape)
+    return float(z + box[0].start), float(y + box[1].start), float(x + box[2].start)
 
 
 def next_click(answer: Mask, truth: Mask, spacing: tuple[float, float, float]) -> Prompt | None:
