@@ -32,7 +32,9 @@ export class LabelLayer {
 	private look: LabelLook = { colors: new Uint8Array(0), opacity: 0.5, outline: true };
 	private draft: Spans | null = null;
 	private draftColor = "#ffffff";
+	/** Of the pictures: voxels per pixel, and whether outlines are in them. */
 	private step = 1;
+	private borders = false;
 
 	constructor(private readonly queue: ChunkQueue) {
 		this.canvas.className = "raster-labels";
@@ -100,9 +102,11 @@ export class LabelLayer {
 		if (labels) {
 			const [, rows, columns] = labels.chunk;
 			const step = Math.min(columns, 2 ** Math.max(0, Math.floor(Math.log2(1 / place.scale))));
-			if (step !== this.step) {
+			const borders = this.look.outline && step === 1 && place.scale < LINES_FROM;
+			if (step !== this.step || borders !== this.borders) {
 				this.pictures.clear();
 				this.step = step;
+				this.borders = borders;
 			}
 			for (const chunk of labels.occupied()) {
 				const x0 = Math.round(place.left + chunk[2] * columns * place.scale);
@@ -114,7 +118,7 @@ export class LabelLayer {
 				}
 				const voxels = labels.read(...chunk);
 				if (voxels) {
-					context.drawImage(this.picture(chunk, voxels, rows, columns, place.scale), x0, y0, x1 - x0, y1 - y0);
+					context.drawImage(this.picture(chunk, voxels, rows, columns), x0, y0, x1 - x0, y1 - y0);
 					if (this.look.outline && place.scale >= LINES_FROM) {
 						this.drawBorders(context, place, chunk, voxels, rows, columns);
 					}
@@ -130,16 +134,15 @@ export class LabelLayer {
 		this.queue.want(OWNER, wanted);
 	}
 
-	private picture(chunk: Vec3, voxels: Uint16Array, rows: number, columns: number, scale: number): OffscreenCanvas {
+	private picture(chunk: Vec3, voxels: Uint16Array, rows: number, columns: number): OffscreenCanvas {
 		const key = chunk.join("/");
 		const known = this.pictures.get(key);
 		if (known) {
 			return known;
 		}
-		const { step } = this;
+		const { step, borders } = this;
 		const [height, width] = [Math.ceil(rows / step), Math.ceil(columns / step)];
 		const pixels = new Uint32Array(width * height);
-		const borders = this.look.outline && step === 1 && scale < LINES_FROM;
 		const faint = Math.round(this.look.opacity * 255);
 		for (let row = 0; row < height; row++) {
 			for (let column = 0; column < width; column++) {
