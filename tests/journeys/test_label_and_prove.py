@@ -250,6 +250,19 @@ def test_every_reader_finds_each_voxel_where_it_was_painted(journey: Journey, wa
     np.testing.assert_allclose(found, _expected(journey), atol=2e-3)
 
 
+@pytest.mark.parametrize("file", ["cli.dcm", "cli.nii.gz"])
+def test_a_file_of_its_own_comes_back_voxel_by_voxel(journey: Journey, tmp_path: Path, file: str) -> None:
+    home = copy_home(journey.home, tmp_path / "home")
+    ((image,),) = sql(home, "SELECT image_id FROM segmentation WHERE id = ?", journey.segmentation)
+    words = ("import", journey.files / file, "--image", image, "--project", "demo", "--name", "Back")
+    told = specimg(home, *words).ended(0)
+    made, voxels, _ = told.out.splitlines()[-1].split()
+    assert int(voxels) == np.count_nonzero(journey.final)
+    with Running(home) as server, server.demo() as person:
+        np.testing.assert_array_equal(person.labels(made), journey.final)
+    specimg(home, "audit", "verify").ended(0)
+
+
 # Proof -----------------------------------------------------------------------------------------------------------------
 
 
