@@ -202,7 +202,7 @@ export async function createSegmentation(bench: Bench): Promise<string | null> {
 			...ontologies.map((entry) => h("option", { value: entry.id }, `${entry.name} (${entry.classes.length} classes)`)),
 			mayAdminister(bench.project) ? h("option", { value: "" }, "A new list of classes") : null,
 		);
-		const fit = bestOntology(ontologies, bench.image.kind);
+		const fit = bestOntology(ontologies, bench.image.kind, bench.image.record.series.modality);
 		ontology.value = fit?.id ?? "";
 		const form = h(
 			"form",
@@ -244,7 +244,12 @@ export async function createSegmentation(bench: Bench): Promise<string | null> {
 }
 
 /** Radar classes for rasters, organs for volumes, where the project has both. */
-function bestOntology(ontologies: readonly OntologyRecord[], kind: "volume" | "raster"): OntologyRecord | undefined {
-	const radar = ontologies.find(({ name }) => /radar|ship|scene/i.test(name));
-	return kind === "raster" ? (radar ?? ontologies[0]) : (ontologies.find((entry) => entry !== radar) ?? ontologies[0]);
+function bestOntology(
+	ontologies: readonly OntologyRecord[],
+	kind: "volume" | "raster",
+	modality: string,
+): OntologyRecord | undefined {
+	const isRadar = ({ name }: OntologyRecord) => /radar|ship|scene/i.test(name);
+	const fit = ontologies.filter((entry) => isRadar(entry) === (kind === "raster"));
+	return fit.find(({ name }) => name.includes(`(${modality})`)) ?? fit[0] ?? ontologies[0];
 }
