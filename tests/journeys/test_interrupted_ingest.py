@@ -56,11 +56,10 @@ def test_a_killed_ingest_leaves_all_or_nothing(tmp_path: Path, stage: str) -> No
     assert code == -signal.SIGKILL or (code == 0 and stage == "the image is in place")
     listed = specimg(home, "images").ended(0).out.splitlines()
     assert len(listed) == sql(home, "SELECT count(*) FROM entry WHERE type = 'image.ingest'")[0][0] <= 1
-    assert specimg(home, "audit", "verify").code == 0
     # And it can be done again, to the same image.
     again = specimg(home, "ingest", SAMPLES / "ct", "--project", "interrupted").ended(0)
     image = again.out.split()[0]
-    assert [line.split()[0] for line in specimg(home, "images").ended(0).out.splitlines()] == [image]
+    assert sql(home, "SELECT image_id FROM project_image") == [(image,)]
     assert [path.name for path in (home / "images").iterdir()] == [image]
     specimg(home, "audit", "verify").ended(0)
 
