@@ -24,6 +24,7 @@ const LINES_FROM = 3;
 
 export class LabelLayer {
 	readonly layer: Layer;
+	private readonly element = document.createElement("div");
 	private readonly canvas = document.createElement("canvas");
 	private readonly stop: () => void;
 	private readonly pictures = new Map<string, OffscreenCanvas>();
@@ -37,9 +38,10 @@ export class LabelLayer {
 	private borders = false;
 
 	constructor(private readonly queue: ChunkQueue) {
-		this.canvas.className = "raster-labels";
-		this.canvas.dataset.labels = "shown";
-		this.canvas.style.position = "absolute";
+		// In a box of its own: into a bare canvas OpenLayers draws the layers above, and leaves its transform behind.
+		this.element.className = "raster-labels";
+		this.element.dataset.labels = "shown";
+		this.element.append(this.canvas);
 		this.layer = new Layer({ render: (frame: FrameState) => this.draw(frame) });
 		this.stop = queue.listen((event) => {
 			if (event.type === "chunk" && event.key.startsWith("sha256:")) {
@@ -73,8 +75,7 @@ export class LabelLayer {
 		this.queue.want(OWNER, []);
 	}
 
-	/** Layers above may draw into the same canvas: it is drawn anew in every frame. */
-	private draw(frame: FrameState): HTMLCanvasElement {
+	private draw(frame: FrameState): HTMLElement {
 		const { canvas } = this;
 		const ratio = frame.pixelRatio;
 		const [width, height] = frame.size.map((size) => Math.round(size * ratio)) as [number, number];
@@ -93,7 +94,7 @@ export class LabelLayer {
 			this.drawLabels(context, place);
 			this.drawDraft(context, place);
 		}
-		return canvas;
+		return this.element;
 	}
 
 	private drawLabels(context: CanvasRenderingContext2D, place: Place): void {
@@ -129,7 +130,7 @@ export class LabelLayer {
 					}
 				}
 			}
-			this.canvas.dataset.labels = wanted.length > 0 ? "loading" : "shown";
+			this.element.dataset.labels = wanted.length > 0 ? "loading" : "shown";
 		}
 		this.queue.want(OWNER, wanted);
 	}
