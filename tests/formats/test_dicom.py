@@ -160,6 +160,7 @@ def test_a_retired_syntax_is_refused_by_its_name(shared_data: Path, tmp_path: Pa
 def test_times_of_one_place_become_an_axis(shared_data: Path, tmp_path: Path) -> None:
     series = opened(unzipped(shared_data / "medical/mr_4d_classic/ge_fmri_150.zip", tmp_path))
     assert (series.series.axes, series.series.shape) == (("t", "z", "y", "x"), (10, 15, 64, 64))
+    assert "Each position holds 10 images: they are kept as an axis t of 10." in series.series.warnings
     by_instance = sorted((pydicom.dcmread(p) for p in tmp_path.rglob("*.dcm")), key=lambda ds: int(ds.InstanceNumber))
     lowest = min(float(ds.ImagePositionPatient[2]) for ds in by_instance)
     bottom = [ds.pixel_array for ds in by_instance if float(ds.ImagePositionPatient[2]) == lowest]

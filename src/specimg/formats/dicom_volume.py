@@ -47,6 +47,8 @@ def volumes(frames: Sequence[Frame], warnings: list[str]) -> list[list[Frame]]:
     for _, group in places:
         group.sort(key=_moment)
     times = [[group[t] for _, group in places] for t in range(repeats)]
+    if repeats > 1:
+        warnings.append(f"Each position holds {repeats} images: they are kept as an axis t of {repeats}.")
     _require_same_times(times, warnings)
     _require_even(times[0])
     return times
