@@ -57,7 +57,7 @@ export class LabelLayer {
 		this.refresh();
 	}
 
-	/** Voxels that a model proposes, in stripes over everything; `null`: none. */
+	/** Voxels that a model proposes, over everything; `null`: none. */
 	showDraft(draft: Spans | null, color: string): void {
 		this.draft = draft;
 		this.draftColor = color;

@@ -101,7 +101,8 @@ export class PositionReadout {
 
 function errorText({ error_m, height_m, model }: PositionRecord): string {
 	const error = error_m === null ? "" : `± ${error_m < 10 ? error_m.toPrecision(2) : Math.round(error_m)} m `;
-	const height = height_m === null ? "" : ` at ${Math.round(height_m)} m`;
+	// A map is flat: only models of the sensor have a height to say.
+	const height = height_m === null || model === "crs" ? "" : ` at ${Math.round(height_m)} m`;
 	return `${error}(${model}${height})`;
 }
 
