@@ -162,7 +162,7 @@ def test_a_raster_tile_shows_its_samples_in_decibel(server: Server) -> None:
     answer = server.as_("viewer").get(
         f"/api/images/{server.raster}/tiles/0/1/1?bands=1&quantity=amplitude_db&low=40&high=60"
     )
-    tile = np.asarray(Pillow.open(io.BytesIO(answer.content)))
+    tile = np.asarray(Pillow.open(io.BytesIO(answer.content)).convert("RGBA"))
     expected = (20 * np.log10(scene()[1, 512:600, 512:700].astype(float)) - 40) / 20 * 255
     assert np.abs(tile[:88, :188, 0] - np.clip(expected, 0, 255)).max() <= 0.51
     assert (tile[88:, :, 3] == 0).all()

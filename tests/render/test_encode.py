@@ -59,3 +59,20 @@ def test_raw_is_little_endian_and_in_c_order() -> None:
     samples = np.array([[1, 2, 3], [-4, 5, 6]], ">i2")
     encoded = raw(samples.T)
     assert np.frombuffer(encoded.data, "<i2").reshape(3, 2).tolist() == [[1, -4], [2, 5], [3, 6]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "mode"),
+    [((7, 9, 4), "RGBA"), ((7, 9, 3), "RGB"), ((7, 9), "L")],
+)
+def test_a_png_keeps_every_sample_with_or_without_idle_channels(shape: tuple[int, ...], mode: str) -> None:
+    random = np.random.default_rng(1)
+    colour = random.integers(0, 255, shape, dtype=np.uint8)
+    grey = np.repeat(colour[..., :1], shape[-1], axis=2) if len(shape) == 3 else colour
+    opaque = colour.copy()
+    if shape[-1] == 4:
+        grey = np.dstack([grey[..., :3], colour[..., 3]])
+        opaque[..., 3] = 255
+    for picture in (colour, grey, opaque):
+        read = Pillow.open(io.BytesIO(encode(picture, "png").data)).convert(mode)
+        np.testing.assert_array_equal(np.asarray(read), picture)

@@ -6,6 +6,7 @@ calibrated radar cross-section per ground area, which can be compared between sc
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,7 +19,15 @@ QUANTITIES: tuple[str, ...] = get_args(Quantity)
 
 def amplitude_db(dn: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """``20 log10 |DN|`` of amplitude or complex samples; NaN where there is no signal (0, which is also nodata)."""
+    if dn.dtype.kind == "u" and dn.dtype.itemsize <= 2:
+        return np.asarray(_table()[dn], np.float32)
     return 2 * power_db(np.abs(dn))
+
+
+@cache
+def _table() -> npt.NDArray[np.float32]:
+    """dB of every 16-bit amplitude: looking up is a tenth of the work of a logarithm, and products are 16-bit."""
+    return 2 * power_db(np.arange(2**16, dtype=np.float32))
 
 
 def power_db(power: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
