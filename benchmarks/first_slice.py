@@ -40,7 +40,8 @@ def _ours(home: Path) -> float:
 
 
 def _simpleitk(path: Path) -> None:
-    sitk.GetArrayViewFromImage(sitk.ReadImage(str(path)))[150].copy()
+    image = sitk.ReadImage(str(path))  # held: a view does not keep its image alive
+    sitk.GetArrayViewFromImage(image)[150].copy()
 
 
 def _nibabel(path: Path) -> None:

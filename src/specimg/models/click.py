@@ -21,6 +21,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from specimg.errors import InvalidInput
+from specimg.geometry.grid import Grid
 from specimg.models import base, classical, levels, region
 from specimg.models.base import AXES, Answer, Cancel, Card, Prompt, View, check_prompts, common_plane, stop_if
 from specimg.models.classical import BINS, Mask, Real
@@ -66,10 +67,25 @@ class Shown:
         low = high = None
         if corners:
             low, high = np.concatenate(corners).min(axis=0), np.concatenate(corners).max(axis=0)
+            if plane is None:
+                low, high = _deepened(low, high, view.grid)
         elif len(sides[True]) == 1:
             raise InvalidInput("the first prompt must be inside the object, or a box around it", field="prompts")
         positive = sides[True][1] if len(sides[True]) > 1 else sides[True][0]
         return cls(positive, np.concatenate(sides[True]), np.concatenate(sides[False]), low, high, plane)
+
+
+def _deepened(low: Points, high: Points, grid: Grid) -> tuple[Points, Points]:
+    """A box drawn on one plane says nothing of depth: it is taken as deep as its smaller side, about that plane."""
+    flat = np.flatnonzero((high - low < 1) & (np.asarray(grid.shape) > 1))
+    if len(flat) != 1:
+        return low, high
+    normal, spacing = int(flat[0]), np.asarray(grid.affine.spacing)
+    half = np.delete((high - low) * spacing, normal).min() / 2 / spacing[normal]
+    low, high = low.copy(), high.copy()
+    low[normal] = max(0.0, low[normal] - half)
+    high[normal] = min(grid.shape[normal] - 1.0, high[normal] + half)
+    return low, high
 
 
 def _along(points: Points) -> Points:

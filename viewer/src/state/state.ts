@@ -42,6 +42,8 @@ export interface ViewerState {
 	/** World units. */
 	readonly brushRadius: number;
 	readonly ball: boolean;
+	/** Ask models for the whole object; otherwise for its part in the clicked plane. */
+	readonly wholeObject: boolean;
 	/** Paint only on background, erase only the active class. */
 	readonly keepOthers: boolean;
 	readonly label: number;
@@ -68,6 +70,7 @@ export const INITIAL: ViewerState = {
 	tool: "navigate",
 	brushRadius: 5,
 	ball: false,
+	wholeObject: true,
 	keepOthers: false,
 	label: 1,
 	hidden: new Set(),

@@ -73,7 +73,7 @@ export const HELP: readonly (readonly [string, readonly (readonly [string, strin
 		[
 			["Key of a class", "Make it the active class"],
 			["[ ]", "Smaller, larger brush"],
-			["T", "Disc in the plane, or ball"],
+			["T", "Brush: disc or ball; AI: whole object or its slice"],
 			["K", "Keep other classes while painting and erasing"],
 			["H · O", "Hide labels · outlines"],
 			["Enter · Esc", "Finish, accept · leave, reject"],

@@ -131,7 +131,7 @@ function lookKey(key: string, bench: Bench, stage: Stage, actions: Actions): boo
 			state.update({ outline: !value.outline });
 			return true;
 		case "t":
-			state.update({ ball: !value.ball });
+			state.update(value.tool.startsWith("ai-") ? { wholeObject: !value.wholeObject } : { ball: !value.ball });
 			return true;
 		case "k":
 			state.update({ keepOthers: !value.keepOthers });

@@ -61,11 +61,12 @@ export function buildOptions(bench: Bench, stage: Stage, actions: Actions): HTML
 	bar.append(left, h("div", { class: "spacer" }), stage.options ?? windowOptions(bench));
 	let drawn = "";
 	const update = () => {
-		const { tool, ball, keepOthers } = bench.state.value;
+		const { tool, ball, wholeObject, keepOthers } = bench.state.value;
 		const { proposals } = bench;
 		const key = JSON.stringify([
 			tool,
 			ball,
+			wholeObject,
 			keepOthers,
 			proposals.state,
 			proposals.prompts.length,
@@ -118,7 +119,7 @@ function brushOptions(bench: Bench): HTMLElement[] {
 	radius.addEventListener("input", () => bench.state.update({ brushRadius: Number(radius.value) }));
 	return [
 		h("label", { class: "option" }, "Radius", radius, h("output", { id: "brush-shown", class: "number" })),
-		...(bench.image.grid.shape[0] > 1 ? [ballOption(bench, "Ball", "Paint in neighbouring slices too (T)")] : []),
+		...(bench.image.grid.shape[0] > 1 ? [ballOption(bench)] : []),
 		keepOthers(bench),
 	];
 }
@@ -148,7 +149,14 @@ function proposalOptions(bench: Bench, actions: Actions): HTMLElement[] {
 	return [
 		proposals.models.length > 0 ? model : h("span"),
 		...(bench.image.grid.shape[0] > 1
-			? [ballOption(bench, "3D", "Ask for the whole object, not only its slice (T)")]
+			? [
+					toggle(
+						"3D",
+						"Ask for the whole object, not only its slice (T)",
+						bench.state.value.wholeObject,
+						(wholeObject) => bench.state.update({ wholeObject }),
+					),
+				]
 			: []),
 		h(
 			"span",
@@ -165,8 +173,9 @@ function proposalOptions(bench: Bench, actions: Actions): HTMLElement[] {
 	];
 }
 
-function ballOption(bench: Bench, label: string, title: string): HTMLElement {
-	return toggle(label, title, bench.state.value.ball, (ball) => bench.state.update({ ball }));
+function ballOption(bench: Bench): HTMLElement {
+	const { ball } = bench.state.value;
+	return toggle("Ball", "Paint in neighbouring slices too (T)", ball, (next) => bench.state.update({ ball: next }));
 }
 
 function keepOthers(bench: Bench): HTMLElement {

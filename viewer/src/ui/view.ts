@@ -100,7 +100,6 @@ function makeBench(context: ViewContext, record: ImageRecord, models: readonly M
 		window: address.window ?? (preset ? { center: preset.center, width: preset.width } : INITIAL.window),
 		raster: image.kind === "raster" ? address.raster : null,
 		brushRadius: image.kind === "raster" ? 10 : Math.max(2, Math.round(Math.max(...image.grid.affine.spacing) * 2)),
-		ball: false,
 	};
 	const segmentation = new Store<Segmentation | null>(null);
 	return {

@@ -135,7 +135,7 @@ export function shapeDraft(
 	return { tool: kind, params: {}, writes: [], shapes: [{ op: "put", shape }] };
 }
 
-/** A prompt for the model: a click belongs to its plane unless the ball is on, which asks for the whole object. */
+/** A prompt for the model: a question about the whole object, or about its part in this plane. */
 export function promptOf(state: ViewerState, points: readonly PanePoint[], kind: "point" | "box"): PromptRecord {
 	const [first] = points;
 	const positive = !(first!.shift || first!.alt);
@@ -144,7 +144,7 @@ export function promptOf(state: ViewerState, points: readonly PanePoint[], kind:
 		kind,
 		positive: kind === "box" ? true : positive,
 		points: kind === "box" ? corners(indices[0]!, indices[1]!) : indices,
-		axis: state.ball ? null : AXIS_NAMES[first!.frame.axis],
+		axis: state.wholeObject ? null : AXIS_NAMES[first!.frame.axis],
 	};
 }
 
