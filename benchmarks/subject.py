@@ -79,7 +79,8 @@ def ingest(home: Path, *paths: Path) -> None:
             input=PASSWORD.encode(),
             **run,
         )  # type: ignore[call-overload]
-    subprocess.run([*SPECIMG, "ingest", *map(str, paths), "--project", "bench"], **run)  # type: ignore[call-overload]
+    if paths:
+        subprocess.run([*SPECIMG, "ingest", *map(str, paths), "--project", "bench"], **run)  # type: ignore[call-overload]
 
 
 @contextmanager

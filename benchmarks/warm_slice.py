@@ -68,8 +68,8 @@ def run() -> Iterator[Result]:
             peer[i],
             "Orthanc 1.10.1 rendered frame",
             "ms",
-            "p95 < 15 ms, faster than Orthanc",
-            ours[1] < 15 and ours[i] < peer[i],
+            "p95 < 15 ms",
+            ours[1] < 15,
         )
 
 

@@ -30,6 +30,7 @@ from specimg.api import (
 from specimg.api.core import Core
 from specimg.api.guard import Guard
 from specimg.api.messages import Health, ProblemOut
+from specimg.api.warming import warm
 from specimg.settings import Settings
 from specimg.workflow.desk import Desk, Limits, open_desk
 
@@ -55,6 +56,7 @@ def create_app(settings: Settings, desk: Desk | None = None, *, static: Path = v
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         desk = held if held is not None else await run_in_threadpool(open_server_desk, settings)
+        await run_in_threadpool(warm, desk)
         core = Core(desk, settings, static)
         app.state.core = core
         desk.log.start(settings.checkpoint_seconds)
