@@ -273,7 +273,7 @@ def test_sigma0_of_a_real_product_is_what_its_tables_say(shared_data: Path, tmp_
                 params={"quantity": "sigma0_db", "low": low, "high": high, "format": "png"},
             )
             assert answer.status_code == 200, answer.text
-            return np.asarray(Image.open(io.BytesIO(answer.content)))
+            return np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA"))
 
         wide = (float(expected[signal].min()) - 0.5, float(expected[signal].max()) + 0.5)
         middle = float(np.median(expected[TILE // 2 :][signal[TILE // 2 :]]))
